@@ -1,0 +1,1 @@
+"""The chain, typed: client, events, audit, pure reference model of the contracts."""

@@ -1,0 +1,1 @@
+"""One institution's process: training, privacy, store, configuration, command line."""
