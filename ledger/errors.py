@@ -1,0 +1,104 @@
+"""What can go wrong between this process and the chain."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+
+class LedgerError(Exception):
+    """Every failure of the chain, or of what it answers, that is expected in operation."""
+
+
+class ChainUnavailable(LedgerError):
+    """The endpoint cannot be reached, answers too late, or answers what no chain would answer."""
+
+
+class WrongChain(LedgerError):
+    """The endpoint serves another chain, or one that cannot run the contracts.
+
+    Attributes:
+        expected: chain id that was asked for.
+        found: chain id that the endpoint serves.
+    """
+
+    def __init__(self, expected: int, found: int) -> None:
+        super().__init__(f"the endpoint serves chain {found}, expected chain {expected}")
+        self.expected = expected
+        self.found = found
+
+
+class ChainTooOld(LedgerError):
+    """The chain lacks instructions of Cancun, without which the contracts cannot run."""
+
+
+class NoContract(LedgerError):
+    """There is no contract, or another one, at an address.
+
+    Attributes:
+        address: where it was looked for.
+    """
+
+    def __init__(self, address: str, what: str = "a contract") -> None:
+        super().__init__(f"there is no {what.removeprefix('a ')} at {address}")
+        self.address = address
+
+
+class Reverted(LedgerError):
+    """A contract refused.
+
+    Attributes:
+        name: the Solidity custom error, "Error" for a plain reason, "Panic", or "" where nothing was said.
+        values: the error's parameters by name.
+        data: the bytes that came back.
+    """
+
+    def __init__(self, name: str, values: Mapping[str, object] | None = None, data: bytes = b"") -> None:
+        self.name = name
+        self.values = dict(values or {})
+        self.data = data
+        shown = ", ".join(f"{key}={value}" for key, value in self.values.items())
+        super().__init__(
+            f"the contract refused: {name or 'no reason given'}" + (f"({shown})" if shown else "")
+        )
+
+
+class TransactionFailed(LedgerError):
+    """The chain would not take a transaction, or never included it.
+
+    Attributes:
+        tx: its hash, "" where it has none.
+    """
+
+    def __init__(self, reason: str, tx: str = "") -> None:
+        super().__init__(reason)
+        self.tx = tx
+
+
+class ResultConflict(LedgerError):
+    """The ledger has recorded another result of this round.
+
+    Attributes:
+        round_id: the round.
+        recorded: struct hash that the ledger stores.
+        found: struct hash of the result that was to be submitted.
+    """
+
+    def __init__(self, round_id: int, recorded: bytes, found: bytes) -> None:
+        super().__init__(f"round {round_id} is recorded with result {recorded.hex()}, ours is {found.hex()}")
+        self.round_id = round_id
+        self.recorded = recorded
+        self.found = found
+
+
+class PortTaken(LedgerError):
+    """The devchain cannot listen there.
+
+    Attributes:
+        host: where it was to listen.
+        port: likewise.
+    """
+
+    def __init__(self, host: str, port: int, reason: str) -> None:
+        super().__init__(f"the devchain cannot listen on {host}:{port}: {reason}")
+        self.host = host
+        self.port = port
