@@ -1,0 +1,362 @@
+"""The transport of one node: listens, and keeps one live connection to every admitted peer."""
+
+from __future__ import annotations
+
+import errno
+import functools
+import random
+from collections.abc import Awaitable, Callable, Sequence
+from types import MappingProxyType
+from typing import Protocol
+
+import trio
+
+from gossip.errors import LocalError, MalformedMessage, PeerUnreachable
+from gossip.spec import digest
+from gossip.transport.border import describe, translated
+from gossip.transport.connection import Connection, Counters, Services
+from gossip.transport.dialer import Backoff
+from gossip.transport.frames import DIGEST_BYTES, Offer
+from gossip.transport.handshake import Handshake, NotAdmitted
+from gossip.transport.identity import PeerAddress, peer_id_of
+from gossip.transport.interface import CannotListen, Handlers, Limits, PortTaken, Statistics
+from gossip.transport.muxer import BoundedYamux
+from gossip.transport.peers import Peer
+from gossip.transport.streams import TRANSFER, Stream
+from gossip.transport.transfer import DigestFunction, Transfers
+from gossip.transport.wire import Meter, Wire
+
+hash_pushed = functools.partial(digest, "share")
+hash_blob = functools.partial(digest, "blob")
+
+
+class ReportsPort(Protocol):
+    """What `nursery.start` hands to a task."""
+
+    def started(self, value: int, /) -> None:
+        """The task serves on this port."""
+
+
+class Transport:
+    """Encrypted, bounded and admitted traffic with the other members.
+
+    Everything happens on one trio thread; no method may be called from another.
+
+    Args:
+        node_key: 32-byte Ed25519 seed, from which the PeerID follows.
+        listen_host: address to bind; "0.0.0.0" for every IPv4 interface.
+        listen_port: port to bind; 0 lets the system choose.
+        handlers: the node.
+        limits: bounds on memory, number and time.
+        push_digest: digest of a pushed payload, 32 bytes.
+        blob_digest: digest of a fetched blob, 32 bytes.
+        draw: numbers in [0, 1) that spread redials in time.
+    """
+
+    def __init__(
+        self,
+        node_key: bytes,
+        listen_host: str,
+        listen_port: int,
+        handlers: Handlers,
+        limits: Limits | None = None,
+        *,
+        push_digest: DigestFunction = hash_pushed,
+        blob_digest: DigestFunction = hash_blob,
+        draw: Callable[[], float] = random.random,
+    ) -> None:
+        self.peer_id = peer_id_of(node_key)
+        self._listen = (listen_host, listen_port)
+        self._limits = limits or Limits()
+        self._handlers = handlers
+        self._draw = draw
+        self._peers: dict[str, Peer] = {}
+        self._handshake = Handshake(node_key, self._peers.__contains__, self._limits)
+        transfers = Transfers(self._limits, handlers, push_digest, blob_digest, self._on_fault)
+        self._services = Services(self._limits, handlers, transfers, Counters(), self._on_fault)
+        self._nursery: trio.Nursery | None = None
+        self._half_open: dict[Wire, None] = {}
+        self._meter = Meter()
+        self._dropped_by_former = 0
+        self._refused = 0
+        self._failed = 0
+
+    @property
+    def connected(self) -> frozenset[str]:
+        """PeerIDs with at least one live connection."""
+        return frozenset(peer_id for peer_id, peer in self._peers.items() if peer.primary)
+
+    # --- life -----------------------------------------------------------------------------------------------
+
+    async def run(self, *, task_status: ReportsPort = trio.TASK_STATUS_IGNORED) -> None:
+        """Serves until cancelled; reports the port it listens on.  Leaves no socket behind.
+
+        Raises:
+            PortTaken: another process listens there.
+            CannotListen: the address does not exist here, or may not be used.
+            LocalError: it runs already.
+        """
+        if self._nursery is not None:
+            raise LocalError("the transport runs already")
+        listeners = await self._open_listeners()
+        try:
+            async with trio.open_nursery() as self._nursery:
+                self._nursery.start_soon(trio.serve_listeners, self._answer, listeners)
+                for peer in self._peers.values():
+                    self._nursery.start_soon(self._keep_connected, peer)
+                task_status.started(listeners[0].socket.getsockname()[1])
+                try:
+                    await trio.sleep_forever()
+                finally:
+                    self._close_everything()
+        finally:
+            self._nursery = None
+
+    async def _open_listeners(self) -> Sequence[trio.SocketListener]:
+        host, port = self._listen
+        try:
+            # Without SO_REUSEPORT, which py-libp2p sets: two nodes on one port would share its connections.
+            return await trio.open_tcp_listeners(port, host=host)
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                raise PortTaken(host, port) from error
+            raise CannotListen(host, port, error.strerror or str(error)) from error
+
+    def _close_everything(self) -> None:
+        for wire in list(self._half_open):
+            wire.abort()
+        for peer in self._peers.values():
+            for connection in peer.connections:
+                connection.close()
+
+    def admit(self, peers: Sequence[PeerAddress]) -> None:
+        """Makes `peers` the admitted set.
+
+        Connections to everyone else are closed at once, before this returns; new peers are dialled.  The
+        node itself is left out.
+        """
+        wanted = {peer.peer_id: peer for peer in peers if peer.peer_id != self.peer_id}
+        for peer_id in self._peers.keys() - wanted.keys():
+            self._dismiss(self._peers.pop(peer_id))
+        for peer_id, address in wanted.items():
+            if peer_id in self._peers:
+                self._peers[peer_id].address = address
+                continue
+            peer = self._peers[peer_id] = Peer(address, self._limits)
+            if self._nursery is not None:
+                self._nursery.start_soon(self._keep_connected, peer)
+
+    def _dismiss(self, peer: Peer) -> None:
+        self._dropped_by_former += peer.dropped
+        peer.keeper.cancel()
+        for connection in peer.connections:
+            connection.close()
+
+    # --- connections ----------------------------------------------------------------------------------------
+
+    async def _answer(self, stream: trio.SocketStream) -> None:
+        """Serves one inbound connection."""
+        wire = self._wire(stream, is_initiator=False)
+        for oldest in list(self._half_open)[: len(self._half_open) + 1 - self._limits.max_half_open]:
+            # The oldest gives way: a member is through in milliseconds, a flood would hold every place.
+            oldest.abort()
+        self._half_open[wire] = None
+        try:
+            peer_id, muxer = await self._handshake.upgrade(wire)
+        except PeerUnreachable as error:
+            if isinstance(error.__cause__, NotAdmitted):
+                self._refused += 1
+            else:
+                self._failed += 1
+            return
+        finally:
+            del self._half_open[wire]
+        peer = self._peers.get(peer_id)
+        if peer is None:  # dismissed since
+            return wire.abort()
+        await self._serve(peer, wire, muxer)
+
+    async def _keep_connected(self, peer: Peer) -> None:
+        """Dials a peer whenever there is no connection to it."""
+        backoff = Backoff(self._limits, self._draw)
+        pause = 0.0
+        head_start = self._limits.head_start_seconds if self.peer_id > peer.peer_id else 0.0
+        with peer.keeper:
+            while True:
+                await peer.wait_lost()
+                with trio.move_on_after(pause + head_start):
+                    await peer.wait_connected()
+                if peer.connections:
+                    pause = 0.0
+                    continue
+                pause = await self._dial(peer, backoff)
+
+    async def _dial(self, peer: Peer, backoff: Backoff) -> float:
+        """Serves one outbound connection, if it comes about; seconds to wait before the next."""
+        try:
+            wire, muxer = await self._reach(peer)
+        except PeerUnreachable as error:
+            peer.dial_failure = describe(error.__cause__ or error)
+            return backoff.on_failure()
+        peer.dial_failure = ""
+        begun = trio.current_time()
+        await self._serve(peer, wire, muxer)
+        return backoff.on_lost(trio.current_time() - begun)
+
+    async def _reach(self, peer: Peer) -> tuple[Wire, BoundedYamux]:
+        address = peer.address
+        with translated(peer.peer_id), trio.fail_after(self._limits.dial_seconds):
+            stream = await trio.open_tcp_stream(address.host, address.port)
+        wire = self._wire(stream, is_initiator=True)
+        _, muxer = await self._handshake.upgrade(wire, peer.peer_id)
+        return wire, muxer
+
+    def _wire(self, stream: trio.SocketStream, *, is_initiator: bool) -> Wire:
+        return Wire(
+            stream,
+            is_initiator=is_initiator,
+            stall_seconds=self._limits.stall_seconds,
+            meter=self._meter,
+        )
+
+    async def _serve(self, peer: Peer, wire: Wire, muxer: BoundedYamux) -> None:
+        connection = Connection(peer, wire, muxer, self._services)
+        if peer.add(connection):
+            self._handlers.on_connected(peer.peer_id)
+        try:
+            await connection.serve()
+        finally:
+            if peer.remove(connection):
+                self._handlers.on_lost(peer.peer_id)
+
+    # --- speaking -------------------------------------------------------------------------------------------
+
+    def announce(self, message: bytes, to: str | None = None) -> None:
+        """Sends a small public message to every connected peer, or to one; returns at once.
+
+        Who is not connected hears nothing of it, and who is too slow misses some: both learn it, by
+        `on_connected` and `on_gap`, and ask.
+
+        Raises:
+            LocalError: longer than `max_announcement_bytes`.
+        """
+        if len(message) > self._limits.max_announcement_bytes:
+            most = self._limits.max_announcement_bytes
+            raise LocalError(f"an announcement has at most {most} bytes, found {len(message)}")
+        for peer_id in self._peers if to is None else (to,):
+            peer = self._peers.get(peer_id)
+            if peer is not None and peer.connections:
+                peer.outbox.put(message)
+
+    async def flush(self, seconds: float) -> frozenset[str]:
+        """Waits until the connected peers have heard what was announced; who has not after `seconds`.
+
+        For a node that is about to stop.
+        """
+        waiting: set[str] = set(self.connected)
+
+        async def confirm(peer_id: str, connection: Connection) -> None:
+            try:
+                with connection.user():
+                    await connection.confirm()
+            except PeerUnreachable:
+                return
+            waiting.discard(peer_id)
+
+        with trio.move_on_after(seconds):
+            async with trio.open_nursery() as nursery:
+                for peer_id in self.connected:
+                    nursery.start_soon(confirm, peer_id, self._primary(peer_id))
+        return frozenset(waiting)
+
+    async def push(self, peer_id: str, header: bytes, payload: bytes, payload_digest: bytes) -> None:
+        """Sends a payload to one peer; returns once its node has it.
+
+        Raises:
+            TransferRefused: the peer does not want it; the message is its reason.
+            PeerUnreachable: there is no connection, it broke, or the peer was too slow.
+            LocalError: header, payload or digest has a size that no peer accepts.
+        """
+        if len(header) > self._limits.max_header_bytes or len(payload_digest) != DIGEST_BYTES:
+            raise LocalError(f"header or digest is too long: {len(header)} and {len(payload_digest)} bytes")
+        self._check_size(len(payload))
+        offer = Offer(len(payload), payload_digest, header)
+
+        async def exchange(stream: Stream) -> None:
+            await self._services.transfers.push(stream, peer_id, offer, payload)
+
+        await self._transfer(peer_id, exchange)
+
+    async def fetch(self, peer_id: str, blob_digest: bytes, size: int) -> bytes:
+        """A public blob of exactly `size` bytes, by its digest, which was checked.
+
+        Raises:
+            TransferRefused: the peer does not have it, or sent something else.
+            PeerUnreachable: there is no connection, it broke, or the peer was too slow.
+            LocalError: size or digest is out of bounds.
+        """
+        if len(blob_digest) != DIGEST_BYTES:
+            raise LocalError(f"a digest has {DIGEST_BYTES} bytes, found {len(blob_digest)}")
+        self._check_size(size)
+        blobs: list[bytes] = []
+
+        async def exchange(stream: Stream) -> None:
+            blobs.append(await self._services.transfers.fetch(stream, peer_id, Offer(size, blob_digest)))
+
+        await self._transfer(peer_id, exchange)
+        return blobs[0]
+
+    async def _transfer(self, peer_id: str, exchange: Callable[[Stream], Awaitable[None]]) -> None:
+        """Runs one exchange on a stream of its own; no more than a few at a time to one peer."""
+        connection = self._primary(peer_id)
+        async with connection.peer.transfers:
+            with connection.user():
+                stream = await connection.open(TRANSFER)
+                try:
+                    await exchange(stream)
+                except MalformedMessage as error:
+                    connection.blame("malformed")
+                    raise PeerUnreachable(f"{peer_id}: {error}") from error
+                except BaseException:
+                    await stream.abort()
+                    raise
+                await stream.close()
+
+    def _check_size(self, size: int) -> None:
+        if not 0 <= size <= self._limits.max_payload_bytes:
+            raise LocalError(f"a payload has 0 to {self._limits.max_payload_bytes} bytes, found {size}")
+
+    def _primary(self, peer_id: str) -> Connection:
+        peer = self._peers.get(peer_id)
+        if peer is None or peer.primary is None:
+            raise PeerUnreachable(f"{peer_id} is not connected")
+        return peer.primary
+
+    # --- looking --------------------------------------------------------------------------------------------
+
+    def _on_fault(self, peer_id: str, fault: str) -> None:
+        peer = self._peers.get(peer_id)
+        if peer is not None:
+            peer.faults[fault] += 1
+
+    def statistics(self) -> Statistics:
+        """Counters as they stand."""
+        peers = self._peers
+        return Statistics(
+            connections=sum(len(peer.connections) for peer in peers.values()),
+            half_open=len(self._half_open),
+            bytes_received=self._meter.received,
+            bytes_sent=self._meter.sent,
+            strangers_refused=self._refused,
+            handshakes_failed=self._failed,
+            announcements_received=self._services.counters.heard,
+            announcements_sent=self._services.counters.announced,
+            announcements_dropped=self._dropped_by_former + sum(peer.dropped for peer in peers.values()),
+            faults=MappingProxyType(
+                {i: MappingProxyType(dict(p.faults)) for i, p in peers.items() if p.faults}
+            ),
+            dial_failures=MappingProxyType({i: p.dial_failure for i, p in peers.items() if p.dial_failure}),
+            round_trip_seconds=MappingProxyType(
+                {i: p.round_trip_seconds for i, p in peers.items() if p.round_trip_seconds is not None}
+            ),
+        )

@@ -1,0 +1,162 @@
+"""What the transport needs from its node, what it promises, and the bounds that it keeps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from gossip.errors import LocalError
+
+KIB = 1024
+MIB = 1024 * KIB
+
+
+class CannotListen(LocalError):
+    """The address to listen on cannot be used."""
+
+    def __init__(self, host: str, port: int, reason: str) -> None:
+        super().__init__(f"cannot listen on {host}:{port}: {reason}")
+        self.host = host
+        self.port = port
+
+
+class PortTaken(CannotListen):
+    """Another process listens on that port."""
+
+    def __init__(self, host: str, port: int) -> None:
+        super().__init__(host, port, "the port is in use")
+
+
+class Handlers(Protocol):
+    """What a node does with what arrives.
+
+    Called on the trio thread, which carries every connection: they return quickly, and leave disk, training
+    and long arithmetic to others.  A `PeerError` that one of them raises is counted against the peer and
+    closes its connection; anything else is a bug and ends `Transport.run`.
+    """
+
+    def on_connected(self, peer_id: str) -> None:
+        """The first live connection to this peer exists: exchange what each lacks."""
+
+    def on_lost(self, peer_id: str) -> None:
+        """The last live connection to this peer is gone."""
+
+    def on_announcement(self, peer_id: str, message: bytes) -> None:
+        """The next announcement of this peer; in the order in which it made them, none twice."""
+
+    def on_gap(self, peer_id: str) -> None:
+        """Some announcements of this peer were lost on the way: ask it for what is missing."""
+
+    def judge_offer(self, peer_id: str, header: bytes, size: int, digest: bytes) -> str | None:
+        """None to accept, else why not; called before memory is taken or a byte of the payload is read."""
+
+    def on_payload(self, peer_id: str, header: bytes, payload: bytes) -> None:
+        """A payload that was accepted is complete, and its digest is the one offered."""
+
+    def find_blob(self, peer_id: str, digest: bytes) -> bytes | None:
+        """The public blob of this digest, if the node has it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """Bounds on memory, number and time; a peer that passes one loses its stream or its connection.
+
+    Attributes:
+        max_announcement_bytes: longest announcement.
+        max_queued_announcements: announcements waiting for one slow peer; the next ones are dropped, and the
+            peer learns that it missed some.
+        max_queued_bytes: the same, in bytes.
+        max_header_bytes: longest header of an offer.
+        max_reason_bytes: longest reason of a refusal.
+        chunk_bytes: longest piece of a payload in one frame.
+        max_payload_bytes: longest payload pushed or fetched.
+        max_bytes_in_flight: payloads being received at the same time, over all peers.
+        max_transfers_per_peer: payloads sent or fetched at the same time, by each side of a connection.
+        max_connections_per_peer: live connections; the oldest beyond it are closed.
+        max_half_open: inbound connections before the end of their handshake; the oldest beyond it are closed.
+        max_unread_bytes: data of one connection that waits to be read; a peer that ignores its window and
+            passes this is cut.
+        handshake_seconds: from an open socket to a secured, multiplexed connection.
+        dial_seconds: opening the socket.
+        redial_min_seconds: first pause after a failed dial; it doubles up to
+        redial_max_seconds: the longest one.
+        head_start_seconds: what the peer with the larger PeerID leaves the other to dial first, so that two
+            that find each other at once rarely end up with two connections.
+        ping_seconds: between two signs of life.
+        silence_seconds: without a byte received, after which a connection is dead.
+        stall_seconds: for the kernel to take one encrypted frame.
+        chunk_seconds: for one frame that has begun, and for the next one in a transfer.
+        queue_seconds: a payload waits for memory at its receiver.
+        transfer_seconds: for a transfer, to which its size over
+        min_bytes_per_second: the slowest bearable rate is added.
+    """
+
+    max_announcement_bytes: int = 512 * KIB
+    max_queued_announcements: int = 1024
+    max_queued_bytes: int = 16 * MIB
+    max_header_bytes: int = 64 * KIB
+    max_reason_bytes: int = 512
+    chunk_bytes: int = MIB
+    max_payload_bytes: int = 1024 * MIB
+    max_bytes_in_flight: int = 2048 * MIB
+    max_transfers_per_peer: int = 2
+    max_connections_per_peer: int = 3
+    max_half_open: int = 64
+    max_unread_bytes: int = 32 * MIB
+    handshake_seconds: float = 4.0
+    dial_seconds: float = 5.0
+    redial_min_seconds: float = 0.2
+    redial_max_seconds: float = 5.0
+    head_start_seconds: float = 0.25
+    ping_seconds: float = 2.0
+    silence_seconds: float = 7.0
+    stall_seconds: float = 10.0
+    chunk_seconds: float = 15.0
+    queue_seconds: float = 20.0
+    transfer_seconds: float = 30.0
+    min_bytes_per_second: int = 250_000
+
+    def __post_init__(self) -> None:
+        if self.max_payload_bytes > self.max_bytes_in_flight:
+            raise ValueError("max_payload_bytes is at most max_bytes_in_flight: it could never be received")
+        if self.silence_seconds <= self.ping_seconds:
+            raise ValueError("silence_seconds is longer than ping_seconds: every peer would seem dead")
+
+    def seconds_for(self, size: int) -> float:
+        """How long a transfer of `size` bytes may take."""
+        return self.transfer_seconds + size / self.min_bytes_per_second
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Statistics:
+    """What happened since the start; counters only grow, except the first two.
+
+    Attributes:
+        connections: live connections, duplicates included.
+        half_open: inbound connections in their handshake.
+        bytes_received: from the network, strangers included.
+        bytes_sent: to the network.
+        strangers_refused: handshakes that proved a PeerID outside the admitted set.
+        handshakes_failed: inbound connections that never got through the handshake for another reason.
+        announcements_received: delivered to the node.
+        announcements_sent: written, one for each peer.
+        announcements_dropped: not written because the peer was too slow.
+        faults: of each admitted peer, how often it did what: "malformed", "overrun", "silent", "digest",
+            "streams", "refused by handler".
+        dial_failures: of each peer that could not be reached, why the last attempt failed.
+        round_trip_seconds: of each connected peer, as the last ping measured it.
+    """
+
+    connections: int
+    half_open: int
+    bytes_received: int
+    bytes_sent: int
+    strangers_refused: int
+    handshakes_failed: int
+    announcements_received: int
+    announcements_sent: int
+    announcements_dropped: int
+    faults: Mapping[str, Mapping[str, int]]
+    dial_failures: Mapping[str, str]
+    round_trip_seconds: Mapping[str, float]
