@@ -121,3 +121,8 @@ def digest(domain: str, *parts: bytes) -> bytes:
 
 HALF: Final = (MODULUS - 1) // 2
 """Largest magnitude that a field element can stand for."""
+
+
+def blob_digest(data: bytes) -> bytes:
+    """What shares, partial sums and model files are named and fetched by; 32 bytes."""
+    return digest("blob", data)

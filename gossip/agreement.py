@@ -1,0 +1,311 @@
+"""One-shot Byzantine agreement in two steps, used twice a round: on the dealer set, and on the outcome.
+
+Promises, for at most t faulty members of n >= 3 (PROTOCOL.md, "Agreement"): at most one value ever becomes final, at
+every member the same; with n - t members that hear each other, an attempt whose proposer is honest ends.
+
+What holds it: a member signs one Confirm for each attempt; a quorum of them is a *prepared certificate*; who has seen
+it signs Commit; a quorum of Commits is final.  Who has moved on (Status) signs nothing of an earlier attempt; a later
+proposer must propose the highest certificate among n - t Statuses again.
+
+Source: the normal case and view change of Castro and Liskov 1999, for one slot; protocol-analysis P2 for why late
+Confirms and missing Statuses each give two final sets.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+
+from gossip.events import Missed, Tell
+from gossip.messages import (
+    OUTCOME,
+    SET,
+    Certificate,
+    Commit,
+    Confirm,
+    Envelope,
+    OutcomeValue,
+    Propose,
+    SetValue,
+    Status,
+    Value,
+    decode_message,
+    value_digest,
+    verify_envelope,
+)
+from gossip.state import Context, Turn
+from gossip.statements import Kind, Statement, recover
+
+Judge = Callable[[Turn, int, Value], bool]
+"""Whether a value that no certificate binds may be confirmed in this attempt, as far as is known now."""
+
+
+# --- judging what arrives ---------------------------------------------------------------------------------------
+
+
+def validate_certificate(context: Context, certificate: Certificate, subject: int) -> str | None:
+    """Why the certificate proves nothing, or None."""
+    # [REJECT] A certificate is of the agreement that it is used in
+    if not _is_of(subject, certificate.value):
+        return "certificate of another agreement"
+    # [REJECT] A quorum of distinct members confirmed the value
+    if len(certificate.signatures) < context.parameters.quorum:
+        return "certificate without a quorum"
+    name = value_digest(certificate.value)
+    statement = Statement(context.config, context.round, Kind.CONFIRM, certificate.attempt, subject, name)
+    signed = statement.signing_digest(context.domain)
+    for member, signature in certificate.signatures:
+        # [REJECT] Each signature in a certificate is that member's
+        if member >= len(context.signers) or recover(signed, signature) != context.signers[member]:
+            return "certificate with a false signature"
+    return None
+
+
+def validate_status(context: Context, status: Status) -> str | None:
+    """Why the Status is not a possible one, or None."""
+    # [REJECT] A Status is for an attempt after the first
+    if status.attempt == 0:
+        return "status for the first attempt"
+    if status.prepared is None:
+        return None
+    # [REJECT] A Status reports a certificate of an earlier attempt
+    if status.prepared.attempt >= status.attempt:
+        return "status with a certificate from its own future"
+    return validate_certificate(context, status.prepared, status.subject)
+
+
+def validate_propose(context: Context, sender: int, propose: Propose) -> str | None:
+    """Why the Propose breaks a rule that shows in itself, or None; whether it is justified is judged later."""
+    # [REJECT] Only the attempt's proposer proposes
+    if sender != context.proposer(propose.attempt):
+        return "proposed out of turn"
+    # [REJECT] The value is of the agreement that it is proposed in
+    if not _is_of(propose.subject, propose.value):
+        return "proposed a value of another agreement"
+    # [REJECT] A first attempt carries no Statuses, a later one those of n - t members
+    needed = 0 if propose.attempt == 0 else context.parameters.n - context.parameters.privacy_threshold
+    if len(propose.statuses) < needed or (needed == 0 and propose.statuses):
+        return "proposed without the statuses of n - t members"
+    statuses = [_carried_status(context, propose, envelope) for envelope in propose.statuses]
+    if any(status is None for status in statuses):
+        return "proposed with a false status"
+    # [REJECT] The highest certificate among the Statuses is proposed again
+    bound = highest_prepared([status for status in statuses if status is not None])
+    if bound is not None and bound.value != propose.value:
+        return "proposed against a prepared certificate"
+    # [REJECT] When attempts have run out with nothing prepared, the empty set is proposed, and never before
+    if bound is None and isinstance(propose.value, SetValue):
+        is_late = propose.attempt >= context.parameters.max_attempts
+        if propose.value.is_empty != is_late:
+            return "proposed the empty set too early, or another one too late"
+    return None
+
+
+def highest_prepared(statuses: list[Status]) -> Certificate | None:
+    """The certificate of the latest attempt that these Statuses report."""
+    certificates = [status.prepared for status in statuses if status.prepared is not None]
+    return max(certificates, key=lambda certificate: certificate.attempt, default=None)
+
+
+def is_bound(propose: Propose, context: Context) -> bool:
+    """Whether a certificate in its Statuses forces the proposed value."""
+    statuses = [_carried_status(context, propose, envelope) for envelope in propose.statuses]
+    return highest_prepared([status for status in statuses if status is not None]) is not None
+
+
+def _carried_status(context: Context, propose: Propose, envelope: Envelope) -> Status | None:
+    message = decode_message(envelope.body)
+    if not isinstance(message, Status) or message.key != (Kind.STATUS, propose.attempt, propose.subject):
+        return None
+    if (message.config, message.round) != (context.config, context.round):
+        return None
+    if not verify_envelope(envelope, message, context.domain, context.signers):
+        return None
+    return message if validate_status(context, message) is None else None
+
+
+def _is_of(subject: int, value: Value) -> bool:
+    return isinstance(value, SetValue if subject == SET else OutcomeValue)
+
+
+# --- rules --------------------------------------------------------------------------------------------------------
+
+
+def run(turn: Turn, subject: int, may_confirm: Judge) -> None:
+    """Apply the rules of one agreement until none of them has anything to add."""
+    if turn.agreement(subject).final is not None:
+        return
+    _follow_statuses(turn, subject)
+    _expire(turn, subject)
+    _confirm(turn, subject, may_confirm)
+    _prepare_and_commit(turn, subject)
+    _finish(turn, subject)
+
+
+def restart_clock(turn: Turn, subject: int, seconds: float) -> None:
+    """Give the current attempt so much time from now; longer in later attempts."""
+    attempt = turn.agreement(subject).attempt
+    turn.drop_timers(f"attempt:{subject}:")
+    turn.wait_anew(f"attempt:{subject}:{attempt}", seconds * 1.5 ** min(attempt, 8))
+
+
+def statuses_for_proposal(turn: Turn, subject: int) -> tuple[Envelope, ...] | None:
+    """The Statuses that a Propose of the current attempt carries; None while there are too few."""
+    attempt = turn.agreement(subject).attempt
+    if attempt == 0:
+        return ()
+    records = turn.state.records(Kind.STATUS, attempt, subject)
+    parameters = turn.context.parameters
+    if len(records) < parameters.n - parameters.privacy_threshold:
+        return None
+    return tuple(records[i].envelope for i in sorted(records))
+
+
+def propose(turn: Turn, subject: int, value: Value, statuses: tuple[Envelope, ...]) -> None:
+    """Say the current attempt's Propose."""
+    context, attempt = turn.context, turn.agreement(subject).attempt
+    turn.say(Propose(context.config, context.round, attempt, subject, value, statuses))
+
+
+def prepared_to_propose(turn: Turn, subject: int) -> Value | None:
+    """The value that the current attempt's Statuses bind its proposer to, if any."""
+    statuses = list(turn.all(Status, turn.agreement(subject).attempt, subject).values())
+    certificate = highest_prepared(statuses)
+    return None if certificate is None else certificate.value
+
+
+def answer_status(turn: Turn, sender: int, status: Status) -> None:
+    """Hand the Commits that made the value final to a member that still asks."""
+    final = turn.agreement(status.subject).final
+    if final is None or sender == turn.context.me:
+        return
+    attempt, _ = final
+    commits = turn.state.records(Kind.COMMIT, attempt, status.subject)
+    proposals = turn.state.records(Kind.PROPOSE, attempt, status.subject)
+    envelopes = [record.envelope for records in (proposals, commits) for record in records.values()]
+    turn.emit(Tell(sender, tuple(envelopes)))
+
+
+def _follow_statuses(turn: Turn, subject: int) -> None:
+    """t + 1 Statuses of later attempts include an honest member's: go there."""
+    current = turn.agreement(subject).attempt
+    latest: dict[int, int] = {}
+    for kind, attempt, of in turn.state.heard:
+        if kind is Kind.STATUS and of == subject and attempt > current:
+            for member in turn.state.heard[kind, attempt, of]:
+                latest[member] = max(latest.get(member, 0), attempt)
+    needed = turn.context.parameters.privacy_threshold + 1
+    if len(latest) >= needed:
+        _move(turn, subject, sorted(latest.values(), reverse=True)[needed - 1])
+
+
+def _expire(turn: Turn, subject: int) -> None:
+    attempt = turn.agreement(subject).attempt
+    name = f"attempt:{subject}:{attempt}"
+    proposer = turn.context.proposer(attempt)
+    timing = turn.context.timing
+    if proposer in turn.state.down and name in turn.state.timers:
+        turn.state.timers[name] = min(turn.state.timers[name], turn.now + timing.grace_seconds)
+    if turn.fired(name):
+        if not turn.state.records(Kind.PROPOSE, attempt, subject):
+            turn.emit(Missed("AGREE" if subject == SET else "RECORD", (proposer,)))
+        _move(turn, subject, attempt + 1)
+
+
+def _move(turn: Turn, subject: int, attempt: int) -> None:
+    agreement = replace(turn.agreement(subject), attempt=attempt)
+    turn.set_agreement(subject, agreement)
+    context = turn.context
+    turn.say(Status(context.config, context.round, attempt, subject, agreement.prepared))
+    seconds = context.timing.agree_seconds
+    if subject == SET:
+        seconds += context.timing.prove_seconds + context.timing.receipt_seconds
+        still_training = turn.state.timers.get("freeze")
+        if still_training is not None:
+            seconds += max(0.0, still_training - turn.now)
+    restart_clock(turn, subject, seconds)
+
+
+def _confirm(turn: Turn, subject: int, may_confirm: Judge) -> None:
+    attempt = turn.agreement(subject).attempt
+    if turn.has_said(Kind.CONFIRM, attempt, subject):
+        return
+    found = turn.get(Propose, turn.context.proposer(attempt), attempt, subject)
+    if found is None:
+        return
+    proposal, _ = found
+    if is_bound(proposal, turn.context) or may_confirm(turn, attempt, proposal.value):
+        context = turn.context
+        name = turn.learn_value(proposal.value)
+        turn.say(Confirm(context.config, context.round, attempt, subject, name))
+        restart_clock(turn, subject, context.timing.agree_seconds)
+
+
+def _prepare_and_commit(turn: Turn, subject: int) -> None:
+    for attempt in sorted({a for kind, a, of in turn.state.heard if kind is Kind.CONFIRM and of == subject}):
+        certificate = _certificate(turn, subject, attempt)
+        if certificate is None:
+            continue
+        agreement = turn.agreement(subject)
+        if agreement.prepared is None or agreement.prepared.attempt < attempt:
+            agreement = replace(agreement, prepared=certificate)
+        # [RULE] Who has moved to a later attempt signs no Commit of an earlier one
+        if attempt < agreement.attempt:
+            turn.set_agreement(subject, agreement)
+            continue
+        turn.set_agreement(subject, replace(agreement, attempt=attempt))
+        context = turn.context
+        name = value_digest(certificate.value)
+        if not turn.has_said(Kind.COMMIT, attempt, subject):
+            turn.say(Commit(context.config, context.round, attempt, subject, name))
+            restart_clock(turn, subject, context.timing.agree_seconds)
+
+
+def _certificate(turn: Turn, subject: int, attempt: int) -> Certificate | None:
+    value = _quorum_value(turn, turn.all(Confirm, attempt, subject))
+    if value is None:
+        return None
+    name = value_digest(value)
+    records = turn.state.records(Kind.CONFIRM, attempt, subject)
+    signatures = tuple(
+        (member, records[member].envelope.signature)
+        for member, vote in sorted(turn.all(Confirm, attempt, subject).items())
+        if vote.value == name
+    )
+    return Certificate(attempt, value, signatures)
+
+
+def _finish(turn: Turn, subject: int) -> None:
+    for attempt in sorted({a for kind, a, of in turn.state.heard if kind is Kind.COMMIT and of == subject}):
+        value = _quorum_value(turn, turn.all(Commit, attempt, subject))
+        if value is not None:
+            turn.set_agreement(subject, replace(turn.agreement(subject), final=(attempt, value)))
+            turn.drop_timers(f"attempt:{subject}:")
+            return
+
+
+def _quorum_value(turn: Turn, votes: dict[int, Confirm] | dict[int, Commit]) -> Value | None:
+    """The value that a quorum of these votes is for, if it is known in full."""
+    names = Counter(vote.value for vote in votes.values())
+    for name, count in names.items():
+        if count >= turn.context.parameters.quorum:
+            return turn.state.values.get(name)
+    return None
+
+
+__all__ = [
+    "OUTCOME",
+    "SET",
+    "answer_status",
+    "highest_prepared",
+    "is_bound",
+    "prepared_to_propose",
+    "propose",
+    "restart_clock",
+    "run",
+    "statuses_for_proposal",
+    "validate_certificate",
+    "validate_propose",
+    "validate_status",
+]

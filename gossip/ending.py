@@ -1,0 +1,214 @@
+"""From a final dealer set to a signed result: REVEAL, SCORE, RECORD.
+
+Promises: a partial sum is published once a round, and only after a quorum of Commits; a sum opens when 2t + k partial
+sums agree; whoever can decode confirms no ABANDONED; a member signs one result a round, and only the agreed one.
+"""
+
+from __future__ import annotations
+
+from gossip.agreement import prepared_to_propose, propose, restart_clock, statuses_for_proposal
+from gossip.dealing import own_share_digest
+from gossip.events import AnswerScores, Compose, DecodeSums, FetchPayload, OpenScores, Settled, SumShares
+from gossip.messages import (
+    ABANDONED,
+    OUTCOME,
+    SET,
+    SETTLED,
+    OutcomeValue,
+    Reveal,
+    RoundResult,
+    Score,
+    SetValue,
+    Sign,
+    Value,
+    value_digest,
+)
+from gossip.results import result_digest, result_signing_digest
+from gossip.state import Turn
+from gossip.statements import Kind
+
+
+def run(turn: Turn) -> None:
+    """Apply the rules that follow once a dealer set is final."""
+    dealers = final_set(turn)
+    if dealers is None:
+        return
+    if turn.once("final"):
+        timing = turn.context.timing
+        turn.enter("REVEAL", final_attempt(turn))
+        for prefix in ("freeze", "receipt:", "propose:"):
+            turn.drop_timers(prefix)
+        turn.wait("reveal", timing.reveal_seconds)
+        restart_clock(turn, OUTCOME, timing.reveal_seconds + timing.score_seconds + timing.agree_seconds)
+    if not dealers.is_empty:
+        _reveal(turn, dealers)
+        _fetch_sums(turn, dealers)
+        _decode(turn, dealers)
+        _score(turn)
+    _compose(turn, dealers)
+    _propose_outcome(turn)
+
+
+def final_set(turn: Turn) -> SetValue | None:
+    """The dealer set that became final, if one did."""
+    final = turn.agreement(SET).final
+    return final[1] if final is not None and isinstance(final[1], SetValue) else None
+
+
+def final_attempt(turn: Turn) -> int:
+    final = turn.agreement(SET).final
+    return 0 if final is None else final[0]
+
+
+# --- REVEAL -----------------------------------------------------------------------------------------------------------
+
+
+def _reveal(turn: Turn, dealers: SetValue) -> None:
+    if turn.has_said(Kind.REVEAL):
+        return
+    context = turn.context
+    if turn.state.own_sum is not None:
+        turn.say(Reveal(context.config, context.round, value_digest(dealers), turn.state.own_sum))
+        return
+    shares = []
+    for dealer, deal_digest in dealers.deals:
+        share = own_share_digest(turn, dealer, deal_digest)
+        if share is None or share not in turn.state.shares.get(dealer, frozenset()):
+            return
+        shares.append((dealer, share))
+    turn.work(SumShares(tuple(shares)))
+
+
+def _sums(turn: Turn, dealers: SetValue) -> dict[int, bytes]:
+    name = value_digest(dealers)
+    return {holder: reveal.payload for holder, reveal in turn.all(Reveal).items() if reveal.value == name}
+
+
+def _fetch_sums(turn: Turn, dealers: SetValue) -> None:
+    for holder, payload in _sums(turn, dealers).items():
+        wanted = payload not in turn.state.payloads and holder != turn.context.me
+        if wanted and turn.once(f"fetch:{payload.hex()}"):
+            turn.emit(FetchPayload(holder, payload))
+
+
+def _decode(turn: Turn, dealers: SetValue) -> None:
+    here = {h: p for h, p in _sums(turn, dealers).items() if p in turn.state.payloads}
+    if len(here) >= turn.context.parameters.agreeing_sums:
+        turn.work(DecodeSums(dealers.dealers, tuple(sorted(here.items()))))
+
+
+def name_false_sums(turn: Turn, wrong: tuple[int, ...]) -> None:
+    for holder in wrong:
+        record = turn.state.records(Kind.REVEAL).get(holder)
+        turn.blame(holder, "false partial sum", *([record.envelope] if record else []))
+
+
+# --- SCORE ------------------------------------------------------------------------------------------------------------
+
+
+def _score(turn: Turn) -> None:
+    context, decoded = turn.context, turn.state.decoded
+    if decoded is None or decoded[0] is None or context.scored is None or not decoded[2]:
+        return
+    scored, dealers = context.scored
+    turn.enter("SCORE")
+    turn.wait("score", context.timing.score_seconds)
+    answers = turn.state.own_answers
+    if answers is None:
+        turn.work(AnswerScores(scored, dealers))
+    elif answers:
+        turn.say(Score(context.config, context.round, scored, decoded[2], answers))
+    heard = {
+        holder: score.answers
+        for holder, score in turn.all(Score).items()
+        if (score.scored, score.direction) == (scored, decoded[2])
+    }
+    if turn.state.scores is None and len(heard) >= context.parameters.agreeing_answers:
+        turn.work(OpenScores(scored, dealers, tuple(sorted(heard.items()))))
+
+
+def name_false_answers(turn: Turn, wrong: tuple[int, ...]) -> None:
+    for holder in wrong:
+        record = turn.state.records(Kind.SCORE).get(holder)
+        turn.blame(holder, "false score answer", *([record.envelope] if record else []))
+
+
+# --- RECORD -----------------------------------------------------------------------------------------------------------
+
+
+def _compose(turn: Turn, dealers: SetValue) -> None:
+    decoded = turn.state.decoded
+    members = turn.context.seen_before if dealers.is_empty else dealers.dealers
+    if dealers.is_empty or (decoded is not None and decoded[0] is None):
+        turn.work(Compose(dealers.deals, members, None, None))
+    elif decoded is not None:
+        awaits_scores = turn.context.scored is not None and bool(decoded[2])
+        if turn.state.scores is not None:
+            turn.work(Compose(dealers.deals, members, decoded[0], turn.state.scores))
+        elif not awaits_scores or turn.fired("score"):
+            turn.work(Compose(dealers.deals, members, decoded[0], None))
+    elif turn.fired("reveal"):
+        expected = frozenset(turn.context.members) - frozenset(_sums(turn, dealers))
+        if turn.once("missed-reveals"):
+            turn.miss("REVEAL", expected)
+        turn.work(Compose(dealers.deals, members, None, None))
+
+
+def _best_composed(turn: Turn) -> RoundResult | None:
+    """The result this member would have: settled before abandoned, scored before unscored."""
+    own = [result for result in turn.state.composed if is_acceptable(turn, 0, OutcomeValue(result))]
+    return max(own, key=lambda result: (result.outcome == SETTLED, result.scores is not None), default=None)
+
+
+def is_acceptable(turn: Turn, attempt: int, value: Value) -> bool:
+    """Whether this member, by what it knows now, would have the round end so."""
+    if not isinstance(value, OutcomeValue) or value.result not in turn.state.composed:
+        return False
+    decoded = turn.state.decoded
+    # [REJECT] Who can decode confirms no ABANDONED
+    if value.result.outcome == ABANDONED:
+        return decoded is None or decoded[0] is None
+    # [REJECT] Who can open the scores confirms no result without them
+    return value.result.scores is not None or turn.state.scores is None
+
+
+def _propose_outcome(turn: Turn) -> None:
+    context, attempt = turn.context, turn.agreement(OUTCOME).attempt
+    if context.proposer(attempt) != context.me or turn.has_said(Kind.PROPOSE, attempt, OUTCOME):
+        return
+    statuses = statuses_for_proposal(turn, OUTCOME)
+    if statuses is None:
+        return
+    value = prepared_to_propose(turn, OUTCOME)
+    if value is None:
+        result = _best_composed(turn)
+        value = None if result is None else OutcomeValue(result)
+    if value is not None:
+        propose(turn, OUTCOME, value, statuses)
+
+
+def settle(turn: Turn) -> None:
+    """Sign the agreed result, and end the round when a quorum has."""
+    if turn.state.result is not None:
+        return
+    context, final = turn.context, turn.agreement(OUTCOME).final
+    if final is not None and isinstance(final[1], OutcomeValue) and not turn.has_said(Kind.SIGN):
+        turn.enter("RECORD")
+        result = final[1].result
+        signature = context.sign(result_signing_digest(result, context.domain))
+        turn.say(Sign(context.config, context.round, result_digest(result), signature))
+    known = {
+        result_digest(value.result): value.result
+        for value in turn.state.values.values()
+        if isinstance(value, OutcomeValue)
+    }
+    signed = turn.all(Sign)
+    for name, result in known.items():
+        members = sorted(i for i, sign in signed.items() if sign.result == name)
+        if len(members) >= context.parameters.quorum:
+            turn.state.result = result
+            turn.state.timers = {}
+            turn.enter("SETTLED")
+            signatures = tuple((i, signed[i].signature) for i in members)
+            turn.emit(Settled(result, signatures, final_attempt(turn)))
+            return

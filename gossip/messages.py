@@ -1,0 +1,529 @@
+"""The messages of a round: frozen, validated when they are made, with one canonical form in bytes.
+
+A message travels in an `Envelope`: its sender's roster index, its bytes, and the sender's signature of the
+statement that the message makes (`gossip.statements`).  Sizes are checked before anything is decoded; bytes that
+are not the canonical form of a message are refused, so that one statement has one digest.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar, TypeVar
+
+import msgspec
+
+from gossip.errors import MalformedMessage
+from gossip.parameters import CHECK_REPETITIONS, MAX_MEMBERS, MODULUS
+from gossip.spec import digest
+from gossip.statements import SIGNATURE_BYTES, Domain, Kind, Statement, recover
+
+MAX_MESSAGE_BYTES = 1 << 19
+"""Bound on an encoded envelope; the longest message is a Propose of a full committee with its Statuses."""
+
+SET = 0
+"""Subject of the agreement on whose updates are in the sum."""
+OUTCOME = 1
+"""Subject of the agreement on how the round ended."""
+
+_DIGEST_BYTES = 32
+_Index = int
+_Entries = tuple[tuple[int, bytes], ...]
+
+
+def _require(condition: bool, problem: str) -> None:
+    if not condition:
+        raise MalformedMessage(problem)
+
+
+def _require_uint(name: str, value: int, bits: int) -> None:
+    _require(0 <= value < 1 << bits, f"{name} is an unsigned integer of {bits} bits, found {value}")
+
+
+def _require_digest(name: str, value: bytes) -> None:
+    _require(len(value) == _DIGEST_BYTES, f"{name} has {_DIGEST_BYTES} bytes, found {len(value)}")
+
+
+def _require_entries(name: str, entries: tuple[tuple[int, bytes], ...], size: int) -> None:
+    indices = [index for index, _ in entries]
+    _require(len(entries) <= MAX_MEMBERS, f"{name} has at most {MAX_MEMBERS} entries, found {len(entries)}")
+    _require(indices == sorted(set(indices)), f"{name} is in ascending order without repetition")
+    for index, value in entries:
+        _require(0 <= index < MAX_MEMBERS, f"{name} names roster indices, found {index}")
+        _require(len(value) == size, f"{name} holds {size} bytes each, found {len(value)}")
+
+
+class Message(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """What every message says of itself: the round and roster it is for, and which of its kind it is."""
+
+    kind: ClassVar[Kind]
+
+    config: bytes
+    round: int
+
+    def __post_init__(self) -> None:
+        _require_digest("config", self.config)
+        _require_uint("round", self.round, 64)
+        _require_uint("attempt", self.key[1], 32)
+        _require_uint("subject", self.key[2], 32)
+        self.validate()
+
+    def validate(self) -> None:
+        """Raise MalformedMessage where a field is out of its bounds."""
+
+    @property
+    def key(self) -> tuple[Kind, int, int]:
+        """(kind, attempt, subject): what a member says at most once a round."""
+        return self.kind, getattr(self, "attempt", 0), getattr(self, "subject", 0)
+
+    def statement(self, body: bytes) -> Statement:
+        """What is signed when this message, encoded as `body`, is sent."""
+        kind, attempt, subject = self.key
+        return Statement(self.config, self.round, kind, attempt, subject, self.signed_digest(body))
+
+    def signed_digest(self, body: bytes) -> bytes:
+        return digest("message", body)
+
+
+class RoundResult(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """How a round ended, as the RoundLedger records it, with the scores that its digest covers.
+
+    Attributes:
+        round: number of the round.
+        kind: RoundKind as an integer.
+        outcome: 1 settled, 2 abandoned.
+        previous: struct hash of the previous round's result; zero for round 0.
+        config: digest of the roster and spec.
+        dealers: bitmap of the members whose updates are in the sum.
+        model: digest of the model file after the round.
+        deals: Merkle root of the dealers' Deal digests.
+        scores: parts per million of loss for each roster index, for the round that they score; None = unscored.
+        rewards: Merkle root of the members' cumulative rewards.
+        rewards_total: their sum in wei, as 16 bytes.
+    """
+
+    round: int
+    kind: int
+    outcome: int
+    previous: bytes
+    config: bytes
+    dealers: int
+    model: bytes
+    deals: bytes
+    scores: tuple[int, ...] | None
+    rewards: bytes
+    rewards_total: bytes
+
+    def __post_init__(self) -> None:
+        _require_uint("round", self.round, 64)
+        _require(self.kind in (0, 1, 2), f"kind is 0, 1 or 2, found {self.kind}")
+        _require(self.outcome in (SETTLED, ABANDONED), f"outcome is 1 or 2, found {self.outcome}")
+        for name in ("previous", "config", "model", "deals", "rewards"):
+            _require_digest(name, getattr(self, name))
+        _require_uint("dealers", self.dealers, MAX_MEMBERS)
+        _require(len(self.rewards_total) == 16, "rewards_total has 16 bytes")
+        for score in self.scores or ():
+            _require(-(1 << 63) <= score < 1 << 63, f"a score has 64 bits, found {score}")
+        _require(len(self.scores or ()) <= MAX_MEMBERS, f"at most {MAX_MEMBERS} scores")
+
+    @property
+    def dealer_set(self) -> frozenset[int]:
+        return frozenset(i for i in range(MAX_MEMBERS) if self.dealers >> i & 1)
+
+
+SETTLED = 1
+ABANDONED = 2
+
+
+class SetValue(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag=0):
+    """A dealer set, with everything that justifies it named by digest.
+
+    Attributes:
+        freeze: digest of the Freeze whose challenge the Proofs answer; zero for the empty set.
+        deals: (dealer, digest of its Deal).
+        proofs: (dealer, digest of its Proof).
+        receipts: (holder, digest of its Receipt); each covers every dealer of the set.
+    """
+
+    freeze: bytes
+    deals: _Entries
+    proofs: _Entries
+    receipts: _Entries
+
+    def __post_init__(self) -> None:
+        _require_digest("freeze", self.freeze)
+        for name in ("deals", "proofs", "receipts"):
+            _require_entries(name, getattr(self, name), _DIGEST_BYTES)
+        _require([i for i, _ in self.deals] == [i for i, _ in self.proofs], "each dealer has a Deal and a Proof")
+
+    @property
+    def dealers(self) -> frozenset[int]:
+        return frozenset(i for i, _ in self.deals)
+
+    @property
+    def is_empty(self) -> bool:
+        return not self.deals
+
+
+EMPTY_SET = SetValue(bytes(_DIGEST_BYTES), (), (), ())
+
+
+class OutcomeValue(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag=1):
+    """How the round ends."""
+
+    result: RoundResult
+
+
+Value = SetValue | OutcomeValue
+
+
+class Certificate(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """Confirms of a quorum for one value in one attempt: the value is *prepared*.
+
+    Attributes:
+        attempt: the attempt in which it was confirmed.
+        value: what was confirmed.
+        signatures: (member, its signature of the CONFIRM statement).
+    """
+
+    attempt: int
+    value: Value
+    signatures: _Entries
+
+    def __post_init__(self) -> None:
+        _require_uint("attempt", self.attempt, 32)
+        _require_entries("signatures", self.signatures, SIGNATURE_BYTES)
+
+
+class Envelope(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """A message as it travels.
+
+    Attributes:
+        sender: roster index.
+        body: the message's canonical bytes.
+        signature: EIP-2098 signature of the statement that the message makes.
+    """
+
+    sender: int
+    body: bytes
+    signature: bytes
+
+    def __post_init__(self) -> None:
+        _require(0 <= self.sender < MAX_MEMBERS, f"the sender is a roster index, found {self.sender}")
+        _require(len(self.signature) == SIGNATURE_BYTES, f"a signature has {SIGNATURE_BYTES} bytes")
+
+    @property
+    def id(self) -> bytes:
+        """32 bytes that name this very envelope."""
+        return digest("envelope", self.sender.to_bytes(1, "big"), self.body, self.signature)
+
+
+class Open(Message, frozen=True, tag=int(Kind.OPEN)):
+    """The round begins: what it starts from, with the signatures that made it.
+
+    Attributes:
+        attempt: how many proposers stayed silent before this one opened.
+        model: digest of the model to start from.
+        previous: the previous round's result; None for round 0.
+        signatures: (member, its signature of that result); a quorum.
+        cumulative: rewards that `previous.rewards` commits to, 16 bytes of wei for each roster index.
+    """
+
+    kind = Kind.OPEN
+
+    attempt: int
+    model: bytes
+    previous: RoundResult | None
+    signatures: _Entries
+    cumulative: tuple[bytes, ...]
+
+    def validate(self) -> None:
+        _require_digest("model", self.model)
+        _require_entries("signatures", self.signatures, SIGNATURE_BYTES)
+        _require(all(len(wei) == 16 for wei in self.cumulative), "a cumulative reward has 16 bytes")
+        _require(len(self.cumulative) <= MAX_MEMBERS, f"at most {MAX_MEMBERS} cumulative rewards")
+        _require((self.previous is None) == (self.round == 0), "round 0 alone has no previous result")
+
+
+class Deal(Message, frozen=True, tag=int(Kind.DEAL)):
+    """A member has dealt.
+
+    Attributes:
+        model: digest of the model that the update starts from.
+        shares: digest of each holder's share, in roster order.
+    """
+
+    kind = Kind.DEAL
+
+    model: bytes
+    shares: tuple[bytes, ...]
+
+    def validate(self) -> None:
+        _require_digest("model", self.model)
+        _require(len(self.shares) <= MAX_MEMBERS, f"at most {MAX_MEMBERS} shares")
+        for share in self.shares:
+            _require_digest("share", share)
+
+
+class Freeze(Message, frozen=True, tag=int(Kind.FREEZE)):
+    """The Deals that an attempt is about; its digest is the challenge.
+
+    Attributes:
+        deals: (dealer, digest of its Deal).
+    """
+
+    kind = Kind.FREEZE
+
+    attempt: int
+    deals: _Entries
+
+    def validate(self) -> None:
+        _require_entries("deals", self.deals, _DIGEST_BYTES)
+
+
+class Proof(Message, frozen=True, tag=int(Kind.PROOF)):
+    """A dealer's random combinations of its blocks under an attempt's challenge, masked.
+
+    Attributes:
+        freeze: digest of the Freeze that it answers.
+        polynomials: canonical words of segments x repetitions polynomials.
+    """
+
+    kind = Kind.PROOF
+
+    attempt: int
+    freeze: bytes
+    polynomials: bytes
+
+    def validate(self) -> None:
+        _require_digest("freeze", self.freeze)
+        longest = 3 * CHECK_REPETITIONS * MAX_MEMBERS * MAX_MEMBERS
+        _require(len(self.polynomials) <= longest, f"a proof has at most {longest} bytes")
+
+
+class Receipt(Message, frozen=True, tag=int(Kind.RECEIPT)):
+    """For which dealers a holder can answer.
+
+    Attributes:
+        freeze: digest of the Freeze that it is about.
+        proofs: (dealer, digest of the Proof that its share agrees with).
+    """
+
+    kind = Kind.RECEIPT
+
+    attempt: int
+    freeze: bytes
+    proofs: _Entries
+
+    def validate(self) -> None:
+        _require_digest("freeze", self.freeze)
+        _require_entries("proofs", self.proofs, _DIGEST_BYTES)
+
+
+class Complaint(Message, frozen=True, tag=int(Kind.COMPLAINT)):
+    """A share that matches its dealer's Deal and contradicts its Proof; the share is served by its digest.
+
+    Attributes:
+        subject: the dealer.
+        freeze: digest of the Freeze.
+        proof: digest of the Proof.
+        share: digest of the share.
+    """
+
+    kind = Kind.COMPLAINT
+
+    attempt: int
+    subject: int
+    freeze: bytes
+    proof: bytes
+    share: bytes
+
+    def validate(self) -> None:
+        for name in ("freeze", "proof", "share"):
+            _require_digest(name, getattr(self, name))
+
+
+class Propose(Message, frozen=True, tag=int(Kind.PROPOSE)):
+    """What an attempt's proposer wants agreed.
+
+    Attributes:
+        subject: SET or OUTCOME.
+        value: the dealer set or the outcome.
+        statuses: for attempts after the first, Statuses of n - t members for this attempt.
+    """
+
+    kind = Kind.PROPOSE
+
+    attempt: int
+    subject: int
+    value: Value
+    statuses: tuple[Envelope, ...]
+
+    def validate(self) -> None:
+        senders = [envelope.sender for envelope in self.statuses]
+        _require(senders == sorted(set(senders)), "statuses are in ascending order without repetition")
+
+
+class _Vote(Message, frozen=True):
+    """A member's word for a value; the value's digest itself is signed, so that certificates stay short."""
+
+    attempt: int
+    subject: int
+    value: bytes
+
+    def validate(self) -> None:
+        _require_digest("value", self.value)
+
+    def signed_digest(self, body: bytes) -> bytes:
+        return self.value
+
+
+class Confirm(_Vote, frozen=True, tag=int(Kind.CONFIRM)):
+    """The member would have this value; at most one for each attempt."""
+
+    kind = Kind.CONFIRM
+
+
+class Commit(_Vote, frozen=True, tag=int(Kind.COMMIT)):
+    """The member holds a prepared certificate for this value."""
+
+    kind = Kind.COMMIT
+
+
+class Status(Message, frozen=True, tag=int(Kind.STATUS)):
+    """The member has moved to `attempt` and signs nothing of an earlier one.
+
+    Attributes:
+        prepared: the highest certificate that it holds.
+    """
+
+    kind = Kind.STATUS
+
+    attempt: int
+    subject: int
+    prepared: Certificate | None
+
+
+class Reveal(Message, frozen=True, tag=int(Kind.REVEAL)):
+    """A holder's partial sum over the final set, served by its digest.
+
+    Attributes:
+        value: digest of the final SetValue.
+        payload: digest of the partial sum's bytes.
+    """
+
+    kind = Kind.REVEAL
+
+    value: bytes
+    payload: bytes
+
+    def validate(self) -> None:
+        _require_digest("value", self.value)
+        _require_digest("payload", self.payload)
+
+
+class Score(Message, frozen=True, tag=int(Kind.SCORE)):
+    """A holder's answers along the score direction, one field element for each dealer of the scored round.
+
+    Attributes:
+        scored: the round whose updates are scored.
+        direction: digest of the direction.
+        answers: (dealer, field element).
+    """
+
+    kind = Kind.SCORE
+
+    scored: int
+    direction: bytes
+    answers: tuple[tuple[int, int], ...]
+
+    def validate(self) -> None:
+        _require_uint("scored", self.scored, 64)
+        _require_digest("direction", self.direction)
+        dealers = [dealer for dealer, _ in self.answers]
+        _require(len(dealers) <= MAX_MEMBERS, f"at most {MAX_MEMBERS} answers")
+        _require(dealers == sorted(set(dealers)), "answers are in ascending order without repetition")
+        for dealer, answer in self.answers:
+            _require(0 <= dealer < MAX_MEMBERS, f"answers name roster indices, found {dealer}")
+            _require(0 <= answer < MODULUS, f"an answer is a field element, found {answer}")
+
+
+class Sign(Message, frozen=True, tag=int(Kind.SIGN)):
+    """A member's signature of the round's agreed result, for the ledger.
+
+    Attributes:
+        result: struct hash of the RoundResult.
+        signature: EIP-2098 signature of its typed data.
+    """
+
+    kind = Kind.SIGN
+
+    result: bytes
+    signature: bytes
+
+    def validate(self) -> None:
+        _require_digest("result", self.result)
+        _require(len(self.signature) == SIGNATURE_BYTES, f"a signature has {SIGNATURE_BYTES} bytes")
+
+
+AnyMessage = (
+    Open | Deal | Freeze | Proof | Receipt | Complaint | Propose | Confirm | Commit | Status | Reveal | Score | Sign
+)  # fmt: skip
+
+_T = TypeVar("_T")
+
+_ENCODER = msgspec.msgpack.Encoder()
+_MESSAGE_DECODER: msgspec.msgpack.Decoder[AnyMessage] = msgspec.msgpack.Decoder(AnyMessage)
+_ENVELOPE_DECODER: msgspec.msgpack.Decoder[Envelope] = msgspec.msgpack.Decoder(Envelope)
+
+
+def encode(item: msgspec.Struct) -> bytes:
+    """The canonical bytes of a message, an envelope or a value."""
+    return _ENCODER.encode(item)
+
+
+def decode_message(data: bytes) -> AnyMessage:
+    """The message whose canonical bytes are `data`.
+
+    Raises:
+        MalformedMessage: anything else.
+    """
+    return _decode(_MESSAGE_DECODER, data)
+
+
+def decode_envelope(data: bytes) -> Envelope:
+    """The envelope whose canonical bytes are `data`.
+
+    Raises:
+        MalformedMessage: anything else.
+    """
+    return _decode(_ENVELOPE_DECODER, data)
+
+
+def value_digest(value: Value) -> bytes:
+    """What Confirms and Commits name a value by; 32 bytes."""
+    return digest("value", encode(value))
+
+
+def message_digest(body: bytes) -> bytes:
+    """What other messages name a message by; 32 bytes."""
+    return digest("message", body)
+
+
+def verify_envelope(envelope: Envelope, message: Message, domain: Domain, signers: tuple[bytes, ...]) -> bool:
+    """Whether the alleged sender signed the message."""
+    if envelope.sender >= len(signers):
+        return False
+    signed = message.statement(envelope.body).signing_digest(domain)
+    return recover(signed, envelope.signature) == signers[envelope.sender]
+
+
+def _decode(decoder: msgspec.msgpack.Decoder[_T], data: bytes) -> _T:
+    if len(data) > MAX_MESSAGE_BYTES:
+        raise MalformedMessage(f"a message has at most {MAX_MESSAGE_BYTES} bytes, found {len(data)}")
+    try:
+        item = decoder.decode(data)
+        canonical = _ENCODER.encode(item)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, OverflowError) as error:
+        raise MalformedMessage(f"not a message: {error}") from error
+    if canonical != data:
+        raise MalformedMessage("the bytes are not the canonical form of their message")
+    return item

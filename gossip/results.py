@@ -1,0 +1,45 @@
+"""The EIP-712 hash of a round's result, as the RoundLedger computes it."""
+
+from __future__ import annotations
+
+from eth_hash.auto import keccak
+
+from gossip.messages import RoundResult
+from gossip.statements import Domain, typed_data_digest
+
+_RESULT_TYPE = keccak(
+    b"RoundResult(uint64 round,uint8 kind,uint8 outcome,bytes32 previous,bytes32 config,uint256 dealers,"
+    b"bytes32 model,bytes32 deals,bytes32 scores,bytes32 rewards,uint128 rewardsTotal)"
+)
+
+
+def pack_scores(scores: tuple[int, ...]) -> bytes:
+    """Eight big-endian bytes for each roster index."""
+    return b"".join(score.to_bytes(8, "big", signed=True) for score in scores)
+
+
+def scores_digest(scores: tuple[int, ...] | None) -> bytes:
+    """keccak256 of the packed scores; zero where nothing was scored."""
+    return bytes(32) if scores is None else keccak(pack_scores(scores))
+
+
+def result_digest(result: RoundResult) -> bytes:
+    """hashStruct of the result: what the next result names, and what the ledger stores; 32 bytes."""
+    numbers = (result.round, result.kind, result.outcome)
+    return keccak(
+        _RESULT_TYPE
+        + b"".join(number.to_bytes(32, "big") for number in numbers)
+        + result.previous
+        + result.config
+        + result.dealers.to_bytes(32, "big")
+        + result.model
+        + result.deals
+        + scores_digest(result.scores)
+        + result.rewards
+        + result.rewards_total.rjust(32, b"\0")
+    )
+
+
+def result_signing_digest(result: RoundResult, domain: Domain) -> bytes:
+    """The 32 bytes that a member signs for the ledger."""
+    return typed_data_digest(domain, result_digest(result))

@@ -1,0 +1,270 @@
+"""One round as a pure function: `step(state, event, now) -> (state, effects)`.
+
+No clock, no randomness, no I/O: time is an argument, chance arrives inside events, and work on vectors is asked for as
+an effect and answered by an event.  Every event is noted first; then the rules of `dealing`, `agreement` and `ending`
+are applied until none has anything to add.  Remote misbehaviour becomes a `Blame`, never an exception.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from gossip import agreement, dealing, ending
+from gossip.errors import BadSignature, MalformedMessage
+from gossip.events import (
+    Announce,
+    Answered,
+    ComplaintChecked,
+    Composed,
+    Dealt,
+    Decoded,
+    Effect,
+    Event,
+    Heard,
+    PayloadArrived,
+    PeerDown,
+    PeerUp,
+    Proved,
+    PushShares,
+    ScoresOpened,
+    ShareArrived,
+    ShareChecked,
+    Summed,
+    Ticked,
+)
+from gossip.messages import (
+    OUTCOME,
+    SET,
+    AnyMessage,
+    Deal,
+    Envelope,
+    Freeze,
+    Open,
+    Proof,
+    Propose,
+    Sign,
+    Status,
+    decode_message,
+    message_digest,
+    verify_envelope,
+)
+from gossip.state import MAX_ATTEMPTS_AHEAD, Context, Record, RoundState, Turn
+from gossip.statements import Kind, recover, typed_data_digest
+
+MAX_SHARES_KEPT = 2
+"""Different shares of one dealer and round that are kept; a dealer that sends more is wasting its own time."""
+
+
+def begin(context: Context, now: float, down: frozenset[int] = frozenset()) -> tuple[RoundState, list[Effect]]:
+    """The state at the start of a round, and what to do first."""
+    return _turn(RoundState(context, down=down), now, None)
+
+
+def step(state: RoundState, event: Event, now: float) -> tuple[RoundState, list[Effect]]:
+    """The state after `event`, and what should happen; `state` itself is unchanged."""
+    return _turn(state, now, event)
+
+
+def resume(state: RoundState, now: float) -> tuple[RoundState, list[Effect]]:
+    """After a restart and replay: say again what was said, and have unfinished work redone."""
+    context = state.context
+    said: list[Effect] = [
+        Announce(records[context.me].envelope) for records in state.heard.values() if context.me in records
+    ]
+    if state.own_shares is not None:
+        said.append(PushShares())
+    asked_again = replace(state.copy(), begun=frozenset(), done=frozenset(x for x in state.done if "fetch" not in x))
+    after, effects = _turn(asked_again, now, None)
+    return after, said + effects
+
+
+def _turn(state: RoundState, now: float, event: Event | None) -> tuple[RoundState, list[Effect]]:
+    turn = Turn(state, now)
+    due = {name for name, at in turn.state.timers.items() if at <= now}
+    turn.state.fired |= due
+    for name in due:
+        del turn.state.timers[name]
+    if event is not None:
+        _note(turn, event)
+    if turn.state.is_settled:
+        return turn.state, turn.effects
+    size = -1
+    while size != len(turn.effects):
+        size = len(turn.effects)
+        _apply_rules(turn)
+    return turn.state, turn.effects
+
+
+def _apply_rules(turn: Turn) -> None:
+    if turn.agreement(SET).final is None:
+        dealing.run(turn)
+        agreement.run(turn, SET, dealing.is_justified)
+    if turn.agreement(SET).final is not None:
+        ending.run(turn)
+    agreement.run(turn, OUTCOME, ending.is_acceptable)
+    ending.settle(turn)
+
+
+# --- events -----------------------------------------------------------------------------------------------------------
+
+
+def _note(turn: Turn, event: Event) -> None:
+    state = turn.state
+    match event:
+        case Heard(envelope):
+            _hear(turn, envelope)
+        case Ticked():
+            pass
+        case PeerUp(member):
+            state.down -= {member}
+        case PeerDown(member):
+            state.down |= {member}
+        case ShareArrived(dealer, digest):
+            kept = state.shares.get(dealer, frozenset())
+            if len(kept) < MAX_SHARES_KEPT or digest in _announced_shares(turn, dealer):
+                state.shares[dealer] = kept | {digest}
+        case PayloadArrived(digest):
+            state.payloads |= {digest}
+        case Dealt(shares) if state.own_shares is None:
+            state.own_shares = shares
+            state.shares[turn.context.me] = frozenset({shares[turn.context.me]})
+        case Proved(attempt, polynomials):
+            state.proved.setdefault(attempt, polynomials)
+        case ShareChecked(attempt, dealer, agrees):
+            state.checked[attempt, dealer] = agrees
+            if not agrees:
+                dealing.complain(turn, attempt, dealer)
+                dealing.judge_complaint(turn, attempt, turn.context.me, dealer, justified=True)
+        case ComplaintChecked(attempt, holder, dealer, justified):
+            dealing.judge_complaint(turn, attempt, holder, dealer, justified)
+        case Summed(payload):
+            state.own_sum = payload
+            state.payloads |= {payload}
+        case Decoded(model, wrong, reason, direction):
+            ending.name_false_sums(turn, wrong)
+            if state.decoded is None:
+                state.decoded = (model, reason, direction)
+        case Answered(answers) if state.own_answers is None:
+            state.own_answers = answers
+        case ScoresOpened(scores, wrong):
+            ending.name_false_answers(turn, wrong)
+            state.scores = state.scores or scores
+        case Composed(result):
+            if result not in state.composed:
+                state.composed = (*state.composed, result)
+        case _:
+            pass
+
+
+def _announced_shares(turn: Turn, dealer: int) -> tuple[bytes, ...]:
+    deal = turn.get(Deal, dealer)
+    return () if deal is None else (deal[0].shares[turn.context.me],)
+
+
+# --- envelopes --------------------------------------------------------------------------------------------------------
+
+
+def _hear(turn: Turn, envelope: Envelope) -> None:
+    """Keep a statement if its sender made it and no rule forbids it; name its sender if it contradicts itself."""
+    context = turn.context
+    try:
+        message = decode_message(envelope.body)
+    except MalformedMessage:
+        return  # nobody can be named: the signature covers no statement
+    # [IGNORE] The message is of this round and this roster
+    if (message.config, message.round) != (context.config, context.round):
+        return
+    known = turn.state.records(*message.key).get(envelope.sender)
+    record = Record(message, envelope, message_digest(envelope.body))
+    if known is not None and known.digest == record.digest:
+        return
+    try:
+        genuine = verify_envelope(envelope, message, context.domain, context.signers)
+    except BadSignature:
+        return
+    # [REJECT] Its alleged sender signed it
+    if not genuine:
+        return
+    if known is not None:
+        # [REJECT] A member says one thing for each key
+        turn.blame(envelope.sender, "equivocation", known.envelope, envelope)
+        return
+    # [IGNORE] Its attempt is within reach
+    subject = message.key[2] if message.key[0] in (Kind.PROPOSE, Kind.CONFIRM, Kind.COMMIT, Kind.STATUS) else SET
+    if subject not in (SET, OUTCOME) or (message.key[1] > turn.agreement(subject).attempt + MAX_ATTEMPTS_AHEAD):
+        return
+    reason = _fault(turn, envelope.sender, message)
+    if reason is not None:
+        turn.blame(envelope.sender, reason, envelope)
+        return
+    turn.keep(envelope.sender, record)
+    _follow_up(turn, envelope.sender, message)
+
+
+def _fault(turn: Turn, sender: int, message: AnyMessage) -> str | None:
+    """Why no honest member says this, as far as the message itself shows; None if one might."""
+    context = turn.context
+    n = context.parameters.n
+    match message:
+        case Open() if message.model != context.model or message.previous != context.previous:
+            # [REJECT] A round opens on the result that a quorum signed
+            return "opened on another model"
+        case Deal() if len(message.shares) != n:
+            # [REJECT] A Deal has a share for every holder
+            return "dealt to another committee"
+        case Deal() if message.model != context.model:
+            # [REJECT] An update starts from the round's model
+            return "dealt from another model"
+        case Freeze():
+            return _freeze_fault(context, sender, message)
+        case Proof() if len(message.polynomials) != context.proof_bytes:
+            # [REJECT] A Proof has a polynomial for each segment and repetition
+            return "proof of a wrong size"
+        case Propose():
+            return agreement.validate_propose(context, sender, message)
+        case Status():
+            return agreement.validate_status(context, message)
+        case Sign():
+            signed = typed_data_digest(context.domain, message.result)
+            # [REJECT] A result's signature is its sender's
+            if not _recovers(signed, message.signature, context.signers[sender]):
+                return "false signature of a result"
+        case _:
+            pass
+    return None
+
+
+def _freeze_fault(context: Context, sender: int, freeze: Freeze) -> str | None:
+    # [REJECT] Only the attempt's proposer freezes
+    if sender != context.proposer(freeze.attempt):
+        return "froze out of turn"
+    # [REJECT] A challenge is drawn only while there are masks
+    if freeze.attempt >= context.parameters.max_attempts:
+        return "froze after the last attempt"
+    # [REJECT] A Freeze names enough dealers of the committee
+    dealers = [dealer for dealer, _ in freeze.deals]
+    if len(dealers) < context.parameters.min_dealers or max(dealers) >= context.parameters.n:
+        return "froze too few deals"
+    return None
+
+
+def _recovers(digest: bytes, signature: bytes, signer: bytes) -> bool:
+    try:
+        return recover(digest, signature) == signer
+    except BadSignature:
+        return False
+
+
+def _follow_up(turn: Turn, sender: int, message: AnyMessage) -> None:
+    """What follows from a statement beyond its being kept."""
+    match message:
+        case Propose():
+            turn.learn_value(message.value)
+            for status in message.statuses:
+                _hear(turn, status)
+        case Status():
+            if message.prepared is not None:
+                turn.learn_value(message.prepared.value)
+            agreement.answer_status(turn, sender, message)
+        case _:
+            pass

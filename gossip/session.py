@@ -1,0 +1,221 @@
+"""A member's part in one round after another, as a pure function over the round's.
+
+It routes messages to the round they are for, keeps a bounded number of those for rounds that have not begun here, and
+notices when the others have gone on without this member: an Open carries the quorum's signatures of the result that it
+starts from, so whoever was away needs nobody's word for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import msgspec
+
+from gossip import round as one_round
+from gossip.errors import BadSignature, MalformedMessage
+from gossip.events import Effect, Event, Heard, LaggedBehind, PeerDown, PeerUp, Tell
+from gossip.layout import Layout
+from gossip.messages import Envelope, Open, RoundResult, Status, decode_message, verify_envelope
+from gossip.parameters import Parameters
+from gossip.proofs import proof_size
+from gossip.results import result_signing_digest
+from gossip.spec import TaskSpec
+from gossip.state import Context, RoundState, Timing
+from gossip.statements import Domain, recover
+
+MAX_KEPT_AHEAD = 64
+"""Envelopes of later rounds that are kept for each sender."""
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who a member is, and the consortium that it takes part in; see `Context` for the fields."""
+
+    me: int
+    signers: tuple[bytes, ...]
+    sign: Callable[[bytes], bytes]
+    domain: Domain
+    config: bytes
+    spec: TaskSpec
+    timing: Timing
+
+    @property
+    def parameters(self) -> Parameters:
+        return Parameters.of_size(len(self.signers))
+
+
+class RoundStart(msgspec.Struct, frozen=True, array_like=True):
+    """What a round starts from; everything else about it follows from the spec.
+
+    Attributes:
+        round: number of the round.
+        model: digest of the model to start from.
+        previous: the previous round's result; None in round 0.
+        signatures: a quorum's, of that result.
+        cumulative: rewards that it commits to, 16 bytes of wei each.
+    """
+
+    round: int
+    model: bytes
+    previous: RoundResult | None
+    signatures: tuple[tuple[int, bytes], ...]
+    cumulative: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """Where one member stands.
+
+    Attributes:
+        identity: who it is.
+        current: the round under way.
+        last: the round before it, for members that still ask.
+        down: members without a live connection.
+        ahead: envelopes for rounds that have not begun here.
+        latest_open: number of the latest round known to have been opened on a signed result.
+    """
+
+    identity: Identity
+    current: RoundState
+    last: RoundState | None = None
+    down: frozenset[int] = frozenset()
+    ahead: tuple[tuple[int, Envelope], ...] = ()
+    latest_open: int = 0
+
+    @property
+    def deadline(self) -> float | None:
+        return self.current.deadline
+
+    def envelopes(self) -> list[Envelope]:
+        """What a member that was away may lack: everything said in this round and the one before."""
+        rounds = [state for state in (self.last, self.current) if state is not None]
+        return [envelope for state in rounds for envelope in state.envelopes()]
+
+
+def start(identity: Identity, begin: RoundStart, now: float) -> tuple[Session, list[Effect]]:
+    """A session at the beginning of a round."""
+    state, effects = one_round.begin(_context(identity, begin), now)
+    return Session(identity, state, latest_open=begin.round), effects
+
+
+def advance(session: Session, begin: RoundStart, now: float) -> tuple[Session, list[Effect]]:
+    """Go on to a later round, and hear what was already said in it."""
+    state, effects = one_round.begin(_context(session.identity, begin), now, session.down)
+    kept = tuple((number, envelope) for number, envelope in session.ahead if number > begin.round)
+    waiting = [envelope for number, envelope in session.ahead if number == begin.round]
+    session = replace(
+        session,
+        current=state,
+        last=session.current,
+        ahead=kept,
+        latest_open=max(session.latest_open, begin.round),
+    )
+    for envelope in waiting:
+        session, more = step(session, Heard(envelope), now)
+        effects += more
+    return session, effects
+
+
+def step(session: Session, event: Event, now: float) -> tuple[Session, list[Effect]]:
+    """The session after `event`, and what should happen."""
+    match event:
+        case Heard(envelope):
+            return _hear(session, envelope, now)
+        case PeerUp(member):
+            session = replace(session, down=session.down - {member})
+        case PeerDown(member):
+            session = replace(session, down=session.down | {member})
+        case _:
+            pass
+    return _step_current(session, event, now)
+
+
+def resume(session: Session, now: float) -> tuple[Session, list[Effect]]:
+    """What to do after a restart, once the round's events have been replayed."""
+    state, effects = one_round.resume(session.current, now)
+    return replace(session, current=state), effects
+
+
+def _step_current(session: Session, event: Event, now: float) -> tuple[Session, list[Effect]]:
+    state, effects = one_round.step(session.current, event, now)
+    return replace(session, current=state), effects
+
+
+def _hear(session: Session, envelope: Envelope, now: float) -> tuple[Session, list[Effect]]:
+    try:
+        message = decode_message(envelope.body)
+    except MalformedMessage:
+        return session, []
+    current = session.current.context.round
+    if message.round == current:
+        return _step_current(session, Heard(envelope), now)
+    if message.round < current:
+        return session, _help_straggler(session, envelope, message)
+    if message.config != session.identity.config or not _is_genuine(session, envelope, message):
+        return session, []
+    kept = [number for number, other in session.ahead if other.sender == envelope.sender]
+    if len(kept) < MAX_KEPT_AHEAD and (message.round, envelope) not in session.ahead:
+        session = replace(session, ahead=(*session.ahead, (message.round, envelope)))
+    is_news = isinstance(message, Open) and message.round > session.latest_open
+    if isinstance(message, Open) and is_news and is_certified(session.identity, message):
+        return replace(session, latest_open=message.round), [LaggedBehind(message)]
+    return session, []
+
+
+def is_certified(identity: Identity, opened: Open) -> bool:
+    """Whether a quorum signed the result that the round is opened on."""
+    result = opened.previous
+    # [REJECT] A round opens on the result of the round before it, and on its model
+    if result is None or result.round != opened.round - 1 or result.model != opened.model:
+        return False
+    # [REJECT] The result is of this roster, and so are the rewards
+    if result.config != identity.config or len(opened.cumulative) != len(identity.signers):
+        return False
+    digest = result_signing_digest(result, identity.domain)
+    try:
+        signers = [recover(digest, signature) for _, signature in opened.signatures]
+    except BadSignature:
+        return False
+    # [REJECT] A quorum of distinct members signed it
+    members = [member for member, _ in opened.signatures]
+    return (
+        len(members) >= identity.parameters.quorum
+        and members[-1] < len(identity.signers)
+        and signers == [identity.signers[member] for member in members]
+    )
+
+
+def _is_genuine(session: Session, envelope: Envelope, message: Open | msgspec.Struct) -> bool:
+    try:
+        return verify_envelope(envelope, message, session.identity.domain, session.identity.signers)  # type: ignore[arg-type]
+    except BadSignature:
+        return False
+
+
+def _help_straggler(session: Session, envelope: Envelope, message: object) -> list[Effect]:
+    """A member that asks how the last round stands gets everything that was said in it, and this round's Opens."""
+    last = session.last
+    if last is None or not isinstance(message, Status) or envelope.sender == session.identity.me:
+        return []
+    return [Tell(envelope.sender, tuple(session.envelopes()))]
+
+
+def _context(identity: Identity, begin: RoundStart) -> Context:
+    parameters = identity.parameters
+    return Context(
+        me=identity.me,
+        signers=identity.signers,
+        sign=identity.sign,
+        domain=identity.domain,
+        parameters=parameters,
+        config=identity.config,
+        round=begin.round,
+        kind=identity.spec.kind(begin.round),
+        model=begin.model,
+        previous=begin.previous,
+        previous_signatures=begin.signatures,
+        cumulative=begin.cumulative,
+        proof_bytes=proof_size(Layout.for_round(parameters, identity.spec, begin.round)),
+        timing=identity.timing,
+    )

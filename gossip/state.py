@@ -1,0 +1,315 @@
+"""What a member knows of a round, and the one place through which a turn changes it.
+
+`RoundState` is replaced, never changed in place: `step` hands each event to a `Turn` that owns a copy.  Everything a
+member has heard is kept, first version of each statement; rules read it and act at most once, so the order of arrival
+never matters and a restarted node that replays its events is where it was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import TypeVar
+
+from gossip.events import Announce, Blame, Effect, Entered, Missed, Work
+from gossip.messages import (
+    OUTCOME,
+    SET,
+    AnyMessage,
+    Certificate,
+    Envelope,
+    RoundResult,
+    Value,
+    encode,
+    message_digest,
+    value_digest,
+)
+from gossip.parameters import Parameters
+from gossip.spec import RoundKind
+from gossip.statements import Domain, Kind
+
+PHASES = ("OPEN", "TRAIN", "DEAL", "PROVE", "AGREE", "REVEAL", "SCORE", "RECORD", "SETTLED")
+
+MAX_ATTEMPTS_AHEAD = 16
+"""Statements of attempts further ahead than this are not kept; who is there will say them again."""
+
+_M = TypeVar("_M", bound=AnyMessage)
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """How long to wait for what, in seconds; local choices that no check depends on.
+
+    Attributes:
+        open_seconds: for each silent proposer before it is one's own turn to open.
+        train_seconds: from opening to freezing without those that have not dealt.
+        prove_seconds: for Proofs and missing shares after a Freeze.
+        receipt_seconds: for Receipts after that.
+        agree_seconds: for a proposal to become final; grows by half with each attempt.
+        reveal_seconds: for enough partial sums.
+        score_seconds: for enough score answers.
+        grace_seconds: for a proposer without a live connection.
+    """
+
+    open_seconds: float = 5.0
+    train_seconds: float = 60.0
+    prove_seconds: float = 5.0
+    receipt_seconds: float = 5.0
+    agree_seconds: float = 10.0
+    reveal_seconds: float = 20.0
+    score_seconds: float = 10.0
+    grace_seconds: float = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What does not change during a round.
+
+    Attributes:
+        me: own roster index.
+        signers: 20-byte signer address of each member.
+        sign: the own signer's deterministic signature of 32 bytes.
+        config: digest of roster and spec.
+        round, kind: which round, and what for.
+        model: digest of the model to start from.
+        previous: result of the previous round; None in round 0.
+        previous_signatures: a quorum's, for the Open.
+        cumulative: rewards that `previous` commits to, 16 bytes each.
+        proof_bytes: size of a well-formed Proof.
+    """
+
+    me: int
+    signers: tuple[bytes, ...]
+    sign: Callable[[bytes], bytes]
+    domain: Domain
+    parameters: Parameters
+    config: bytes
+    round: int
+    kind: RoundKind
+    model: bytes
+    previous: RoundResult | None
+    previous_signatures: tuple[tuple[int, bytes], ...]
+    cumulative: tuple[bytes, ...]
+    proof_bytes: int
+    timing: Timing
+
+    @property
+    def members(self) -> range:
+        return range(self.parameters.n)
+
+    @property
+    def scored(self) -> tuple[int, frozenset[int]] | None:
+        """(round, dealers) scored in this round: those of the previous one, if it trained."""
+        last = self.previous
+        if last is None or last.outcome != 1 or last.kind != RoundKind.TRAINING:
+            return None
+        return last.round, last.dealer_set
+
+    @property
+    def seen_before(self) -> frozenset[int]:
+        """Dealers of a set over the same model whose sum somebody may have seen: the previous round's, if abandoned."""
+        last = self.previous
+        return last.dealer_set if last is not None and last.outcome == 2 else frozenset()
+
+    def proposer(self, attempt: int) -> int:
+        return self.parameters.proposer(self.round, attempt)
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A statement that was heard and verified."""
+
+    message: AnyMessage
+    envelope: Envelope
+    digest: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """Where one of the round's two agreements stands.
+
+    Attributes:
+        attempt: the attempt this member is in.
+        prepared: the highest certificate that it holds.
+        final: what a quorum committed to, and in which attempt.
+    """
+
+    attempt: int = 0
+    prepared: Certificate | None = None
+    final: tuple[int, Value] | None = None
+
+
+@dataclass(slots=True)
+class RoundState:
+    """One member's view of one round; see the module's docstring."""
+
+    context: Context
+    phase: str = "OPEN"
+    heard: dict[tuple[Kind, int, int], dict[int, Record]] = field(default_factory=dict)
+    values: dict[bytes, Value] = field(default_factory=dict)
+    timers: dict[str, float] = field(default_factory=dict)
+    fired: frozenset[str] = frozenset()
+    begun: frozenset[Work] = frozenset()
+    done: frozenset[str] = frozenset()
+    down: frozenset[int] = frozenset()
+    blamed: frozenset[tuple[int, str]] = frozenset()
+    false_dealers: frozenset[int] = frozenset()
+    shares: dict[int, frozenset[bytes]] = field(default_factory=dict)
+    payloads: frozenset[bytes] = frozenset()
+    checked: dict[tuple[int, int], bool] = field(default_factory=dict)
+    own_shares: tuple[bytes, ...] | None = None
+    proved: dict[int, bytes] = field(default_factory=dict)
+    own_sum: bytes | None = None
+    decoded: tuple[bytes | None, str, bytes] | None = None
+    own_answers: tuple[tuple[int, int], ...] | None = None
+    scores: tuple[int, ...] | None = None
+    composed: tuple[RoundResult, ...] = ()
+    agreements: tuple[Agreement, Agreement] = (Agreement(), Agreement())
+    result: RoundResult | None = None
+
+    def copy(self) -> RoundState:
+        """A state that can be changed without changing this one (one level deep; inner dicts are replaced)."""
+        return replace(
+            self,
+            heard=dict(self.heard),
+            values=dict(self.values),
+            timers=dict(self.timers),
+            shares=dict(self.shares),
+            checked=dict(self.checked),
+            proved=dict(self.proved),
+        )
+
+    @property
+    def deadline(self) -> float | None:
+        """When `Ticked` is due; None if nothing is waited for."""
+        return min(self.timers.values(), default=None)
+
+    @property
+    def is_settled(self) -> bool:
+        return self.result is not None
+
+    def records(self, kind: Kind, attempt: int = 0, subject: int = 0) -> Mapping[int, Record]:
+        """Statements heard of this key, by sender."""
+        return self.heard.get((kind, attempt, subject), {})
+
+    def envelopes(self) -> Iterator[Envelope]:
+        """Everything heard, for members that lack it."""
+        for records in self.heard.values():
+            for record in records.values():
+                yield record.envelope
+
+
+class Turn:
+    """One event's worth of changes to a state that this turn owns, and the effects they have."""
+
+    def __init__(self, state: RoundState, now: float) -> None:
+        self.state = state.copy()
+        self.context = state.context
+        self.now = now
+        self.effects: list[Effect] = []
+
+    # what was heard
+
+    def get(self, kind: type[_M], member: int, attempt: int = 0, subject: int = 0) -> tuple[_M, bytes] | None:
+        """The member's statement of this key and its digest, if heard."""
+        record = self.state.records(kind.kind, attempt, subject).get(member)
+        if record is None or not isinstance(record.message, kind):
+            return None
+        return record.message, record.digest
+
+    def all(self, kind: type[_M], attempt: int = 0, subject: int = 0) -> dict[int, _M]:
+        """Every statement of this key, by sender."""
+        records = self.state.records(kind.kind, attempt, subject)
+        return {i: record.message for i, record in records.items() if isinstance(record.message, kind)}
+
+    def has_said(self, kind: Kind, attempt: int = 0, subject: int = 0) -> bool:
+        return self.context.me in self.state.records(kind, attempt, subject)
+
+    def keep(self, sender: int, record: Record) -> None:
+        key = record.message.key
+        self.state.heard[key] = {**self.state.heard.get(key, {}), sender: record}
+
+    # what is said and done
+
+    def say(self, message: AnyMessage) -> None:
+        """Sign and announce a statement; the rules never make two of one key."""
+        if self.has_said(*message.key):
+            return
+        body = encode(message)
+        signed = message.statement(body).signing_digest(self.context.domain)
+        envelope = Envelope(self.context.me, body, self.context.sign(signed))
+        self.keep(self.context.me, Record(message, envelope, message_digest(body)))
+        self.effects.append(Announce(envelope))
+
+    def work(self, work: Work) -> None:
+        """Have work done, once."""
+        if work not in self.state.begun:
+            self.state.begun |= {work}
+            self.effects.append(work)
+
+    def once(self, name: str) -> bool:
+        """Whether this is the first time that `name` is asked for."""
+        if name in self.state.done:
+            return False
+        self.state.done |= {name}
+        return True
+
+    def emit(self, effect: Effect) -> None:
+        self.effects.append(effect)
+
+    def blame(self, member: int, reason: str, *evidence: Envelope) -> None:
+        if (member, reason) not in self.state.blamed:
+            self.state.blamed |= {(member, reason)}
+            self.emit(Blame(member, reason, evidence))
+
+    def enter(self, phase: str, attempt: int = 0) -> None:
+        """Note that the round has come to `phase`; it never goes back."""
+        if PHASES.index(phase) > PHASES.index(self.state.phase):
+            self.state.phase = phase
+            self.emit(Entered(phase, attempt))
+
+    def miss(self, phase: str, members: frozenset[int]) -> None:
+        if members:
+            self.emit(Missed(phase, tuple(sorted(members))))
+
+    # time
+
+    def wait(self, name: str, seconds: float) -> None:
+        """Have `fired(name)` become true in so many seconds, unless it is already under way."""
+        if name not in self.state.timers and name not in self.state.fired:
+            self.state.timers[name] = self.now + seconds
+
+    def wait_anew(self, name: str, seconds: float) -> None:
+        """Start the wait again, from now."""
+        self.state.fired -= {name}
+        self.state.timers[name] = self.now + seconds
+
+    def fired(self, name: str) -> bool:
+        return name in self.state.fired
+
+    def drop_timers(self, prefix: str) -> None:
+        for name in [name for name in self.state.timers if name.startswith(prefix)]:
+            del self.state.timers[name]
+
+    # agreements
+
+    def agreement(self, subject: int) -> Agreement:
+        return self.state.agreements[subject]
+
+    def set_agreement(self, subject: int, agreement: Agreement) -> None:
+        first, second = self.state.agreements
+        self.state.agreements = (agreement, second) if subject == SET else (first, agreement)
+
+    def learn_value(self, value: Value) -> bytes:
+        """Remember a value by its digest, which is returned."""
+        name = value_digest(value)
+        self.state.values[name] = value
+        return name
+
+    @property
+    def expected(self) -> frozenset[int]:
+        """Members worth waiting for."""
+        return frozenset(self.context.members) - self.state.down
+
+
+__all__ = ["OUTCOME", "PHASES", "SET", "Agreement", "Context", "Record", "RoundState", "Timing", "Turn"]
