@@ -1,0 +1,245 @@
+"""Systematic, seeded, packed Shamir sharing: a payload in, one blob per holder out, and the sum of many back.
+
+A block's polynomial has degree t + k - 1 and is fixed by its k secrets at x = -1 .. -k and by the shares of the t
+seeded holders, which are expanded from seeds: those holders receive 16 bytes instead of a share.  Any t shares are
+independent of the secrets; t + k of them fix everything.  Source: secure-aggregation.md, 1 (Franklin, Yung 1992).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Final
+
+import numpy as np
+from blake3 import blake3
+
+from gossip.errors import LocalError, MalformedMessage
+from gossip.field import WIRE_CHUNK, WORD_BYTES, Reals, Words, decode_words, encode_words, interpolate
+from gossip.lagrange import basis, holder_point
+from gossip.layout import Layout
+from gossip.parameters import MAX_MEMBERS, MODULUS
+from gossip.prg import SEED_BYTES, WordStream, derive_seed, expand, keystream
+from gossip.spec import digest
+
+NONCE_BYTES: Final = 16
+DEAL_SEED_BYTES: Final = 32
+KEPT_BLOCKS: Final = 8_192
+"""A dealing of at most so many blocks keeps its blobs; a larger one computes each when it is asked for."""
+
+
+@dataclass(frozen=True)
+class Secrets:
+    """All that a dealing follows from; nothing of it may be shown, logged or reused.
+
+    Attributes:
+        payload: (words,) canonical, before padding.
+        masks: (mask_blocks * k,) uniform words, block by block.
+        nonces: 16 bytes per holder, so that the digest of a share confirms no guess of it.
+        seeds: per seeded holder its 16 bytes, in the order of `Parameters.seeded_holders`.
+    """
+
+    payload: Words
+    masks: Words
+    nonces: tuple[bytes, ...]
+    seeds: tuple[bytes, ...]
+
+
+class Dealing:
+    """One member's payload, shared: a blob and a digest per holder."""
+
+    def __init__(self, layout: Layout, dealer: int, secrets: Secrets) -> None:
+        self.layout = layout
+        self.dealer = dealer
+        self.secrets = secrets
+
+    @cached_property
+    def digests(self) -> tuple[bytes, ...]:
+        """Per holder the digest of its blob, as `digest("blob", blob)`; all in one pass over the payload."""
+        if self.layout.total_blocks <= KEPT_BLOCKS:
+            return tuple(digest("blob", blob) for blob in self._blobs)
+        parameters = self.layout.parameters
+        hashers = [_hasher(blob_size(self.layout, self.dealer, j)) for j in range(parameters.n)]
+        for hasher, nonce in zip(hashers, self.secrets.nonces, strict=True):
+            hasher.update(nonce)
+        for holder, seed in zip(parameters.seeded_holders(self.dealer), self.secrets.seeds, strict=True):
+            hashers[holder].update(seed)
+        holders = unseeded_holders(self.layout, self.dealer)
+        for rows in self.share_chunks(holders):
+            for holder, row in zip(holders, rows, strict=True):
+                hashers[holder].update(encode_words(row))
+        return tuple(hasher.digest() for hasher in hashers)
+
+    def blob(self, holder: int) -> bytes:
+        """What `holder` is sent: 16 random bytes, then its seed or its share."""
+        if self.layout.total_blocks <= KEPT_BLOCKS:
+            return self._blobs[holder]
+        return b"".join(self.blob_chunks(holder))
+
+    def blob_chunks(self, holder: int) -> Iterator[bytes]:
+        """The blob of `holder` piece by piece, in a workspace that does not grow with the payload."""
+        yield self.secrets.nonces[holder]
+        seeded = self.layout.parameters.seeded_holders(self.dealer)
+        if holder in seeded:
+            yield self.secrets.seeds[seeded.index(holder)]
+            return
+        for rows in self.share_chunks((holder,)):
+            yield encode_words(rows[0])
+
+    def share_chunks(self, holders: tuple[int, ...]) -> Iterator[Words]:
+        """Shares of these unseeded holders, (len(holders), <= WIRE_CHUNK) at a time."""
+        matrix = _share_matrix(self.layout, self.dealer, holders)
+        for rows in self.node_chunks():
+            yield interpolate(matrix, rows)
+
+    def node_chunks(self) -> Iterator[Words]:
+        """Values at the dealer's nodes, (k + t, <= WIRE_CHUNK) at a time: its secrets, then the seeded shares."""
+        k = self.layout.parameters.pack_size
+        total = self.layout.total_blocks
+        streams = [WordStream(seed) for seed in self.secrets.seeds]
+        for start in range(0, total, WIRE_CHUNK):
+            stop = min(start + WIRE_CHUNK, total)
+            rows = np.empty((k + len(streams), stop - start), dtype=np.uint32)
+            self._fill_secrets(rows[:k], start, stop)
+            for row, stream in zip(rows[k:], streams, strict=True):
+                row[:] = stream.take(stop - start)
+            yield rows
+
+    def _fill_secrets(self, rows: Words, start: int, stop: int) -> None:
+        """Secrets of blocks start .. stop - 1 into `rows` (k, stop - start)."""
+        k, blocks = self.layout.parameters.pack_size, self.layout.blocks
+        flat = np.zeros((stop - start) * k, dtype=np.uint32)
+        payload = self.secrets.payload[start * k : stop * k]
+        flat[: len(payload)] = payload
+        if stop > blocks:
+            first = max(start, blocks)
+            flat[(first - start) * k :] = self.secrets.masks[(first - blocks) * k : (stop - blocks) * k]
+        rows[:] = flat.reshape(-1, k).T
+
+    @cached_property
+    def _blobs(self) -> tuple[bytes, ...]:
+        parameters = self.layout.parameters
+        holders = unseeded_holders(self.layout, self.dealer)
+        bodies = dict(zip(parameters.seeded_holders(self.dealer), self.secrets.seeds, strict=True))
+        for rows in self.share_chunks(holders):  # a single chunk, since KEPT_BLOCKS < WIRE_CHUNK
+            bodies.update((j, encode_words(row)) for j, row in zip(holders, rows, strict=True))
+        return tuple(self.secrets.nonces[j] + bodies[j] for j in range(parameters.n))
+
+
+def deal(payload: Words, layout: Layout, dealer: int, seed: bytes) -> Dealing:
+    """The dealing of `payload` (words,) by `dealer`; the same arguments give the same bytes.
+
+    `seed` is 32 bytes that are fresh for every payload: two payloads under one seed reveal their difference.
+
+    Raises:
+        LocalError: a payload of another length or with a word that is not canonical, an unknown dealer, or a seed of
+            another length.
+    """
+    parameters = layout.parameters
+    if payload.shape != (layout.words,) or int(payload.max()) >= MODULUS:
+        raise LocalError(f"a payload has {layout.words} canonical words, found shape {payload.shape}")
+    if len(seed) != DEAL_SEED_BYTES:
+        raise LocalError(f"a dealing needs {DEAL_SEED_BYTES} fresh bytes, found {len(seed)}")
+    _check_member(layout, dealer)
+    n, t = parameters.n, parameters.privacy_threshold
+    drawn = keystream(derive_seed(seed, b"dealing", dealer), SEED_BYTES * (n + t + 1))
+    pieces = tuple(drawn[i : i + SEED_BYTES] for i in range(0, len(drawn), SEED_BYTES))
+    masks = expand(pieces[-1], layout.mask_blocks * parameters.pack_size)
+    return Dealing(layout, dealer, Secrets(payload, masks, pieces[:n], pieces[n : n + t]))
+
+
+def blob_size(layout: Layout, dealer: int, holder: int) -> int:
+    """Bytes of the blob that `dealer` sends to `holder`."""
+    _check_member(layout, dealer)
+    _check_member(layout, holder)
+    if holder in layout.parameters.seeded_holders(dealer):
+        return NONCE_BYTES + SEED_BYTES
+    return NONCE_BYTES + WORD_BYTES * layout.total_blocks
+
+
+def open_blob(blob: bytes, layout: Layout, dealer: int, holder: int) -> Words:
+    """The share (total_blocks,) in a blob.
+
+    Raises:
+        MalformedMessage: another size, or a word that is not canonical.
+    """
+    expected = blob_size(layout, dealer, holder)
+    if len(blob) != expected:
+        raise MalformedMessage(f"the share takes {expected} bytes, found {len(blob)}", peer=dealer)
+    body = blob[NONCE_BYTES:]
+    if holder in layout.parameters.seeded_holders(dealer):
+        return expand(body, layout.total_blocks)
+    return decode_words(body, layout.total_blocks)
+
+
+def sum_shares(shares: Iterable[Words], layout: Layout) -> Words:
+    """The partial sum (blocks,) of one holder's shares: payload blocks alone, one share in memory at a time.
+
+    Raises:
+        LocalError: a share of another length, or more shares than a committee has members.
+    """
+    total = np.zeros(layout.blocks, dtype=np.uint32)
+    for count, share in enumerate(shares, start=1):
+        if share.shape != (layout.total_blocks,):
+            raise LocalError(f"a share has {layout.total_blocks} words, found shape {share.shape}")
+        if count > MAX_MEMBERS:  # 64 words of 24 bits fit in 32
+            raise LocalError(f"at most {MAX_MEMBERS} shares are added up")
+        total += share[: layout.blocks]
+    total %= np.uint32(MODULUS)
+    return total
+
+
+def recombine(partial_sums: Mapping[int, Words], layout: Layout) -> Words:
+    """The sum (words,) of the payloads, from the partial sums (blocks,) of exactly t + k holders.
+
+    Raises:
+        LocalError: another number of holders, an unknown one, or a partial sum of another length.
+    """
+    parameters = layout.parameters
+    holders = tuple(sorted(partial_sums))
+    if len(holders) != parameters.threshold:
+        raise LocalError(f"{parameters.threshold} partial sums fix a sum, found {len(holders)}")
+    for holder in holders:
+        _check_member(layout, holder)
+        if partial_sums[holder].shape != (layout.blocks,):
+            raise LocalError(f"a partial sum has {layout.blocks} words, found {partial_sums[holder].shape}")
+    matrix = basis(tuple(map(holder_point, holders)), secret_points(layout))
+    payload = np.empty((layout.blocks, parameters.pack_size), dtype=np.uint32)
+    for start in range(0, layout.blocks, WIRE_CHUNK):
+        chunk = slice(start, start + WIRE_CHUNK)
+        rows = np.stack([partial_sums[holder][chunk] for holder in holders])  # (t + k, chunk)
+        payload[chunk] = interpolate(matrix, rows).T
+    return payload.reshape(-1)[: layout.words]
+
+
+def secret_points(layout: Layout) -> tuple[int, ...]:
+    """x = -1 .. -k, where a block's secrets sit."""
+    return tuple(-1 - slot for slot in range(layout.parameters.pack_size))
+
+
+def dealer_nodes(layout: Layout, dealer: int) -> tuple[int, ...]:
+    """The t + k points at which a dealer chooses its polynomials: the secrets', then the seeded holders'."""
+    return secret_points(layout) + tuple(map(holder_point, layout.parameters.seeded_holders(dealer)))
+
+
+def unseeded_holders(layout: Layout, dealer: int) -> tuple[int, ...]:
+    """The n - t holders to whom `dealer` sends a share in full."""
+    seeded = layout.parameters.seeded_holders(dealer)
+    return tuple(j for j in range(layout.parameters.n) if j not in seeded)
+
+
+def _share_matrix(layout: Layout, dealer: int, holders: tuple[int, ...]) -> Reals:
+    return basis(dealer_nodes(layout, dealer), tuple(map(holder_point, holders)))
+
+
+def _check_member(layout: Layout, member: int) -> None:
+    if not 0 <= member < layout.parameters.n:
+        raise LocalError(f"members are numbered 0 to {layout.parameters.n - 1}, found {member}")
+
+
+def _hasher(size: int) -> blake3:
+    """BLAKE3 as `spec.digest("blob", blob)` begins, for a blob that comes in pieces."""
+    hasher = blake3(derive_key_context="mycelia 1 blob")
+    hasher.update(size.to_bytes(8, "big"))
+    return hasher

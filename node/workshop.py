@@ -1,0 +1,424 @@
+"""The work on vectors that a round asks for: dealing, checking, adding up, decoding, scoring, composing results.
+
+One workshop serves one member; a real node calls it from a worker thread, the simulator directly.  It promises that
+what must not happen twice does not: a round's update is dealt once, from a payload and a seed that were stored before
+any share left, and shares are made again from these, byte for byte, whenever they are asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from gossip import codeword, proofs, quantise, scores, shamir
+from gossip.errors import MalformedMessage
+from gossip.events import (
+    Answered,
+    AnswerScores,
+    CheckComplaint,
+    CheckShare,
+    ComplaintChecked,
+    Compose,
+    Composed,
+    Deal,
+    Dealt,
+    Decoded,
+    DecodeSums,
+    Event,
+    OpenScores,
+    PayloadArrived,
+    Prove,
+    Proved,
+    ScoresOpened,
+    ShareArrived,
+    ShareChecked,
+    Summed,
+    SumShares,
+    Work,
+)
+from gossip.field import decode_words, encode_words
+from gossip.layout import Layout
+from gossip.messages import ABANDONED, SETTLED, Open, RoundResult
+from gossip.results import result_digest
+from gossip.session import Identity, RoundStart
+from gossip.spec import RoundKind, blob_digest, digest
+from ledger import rewards
+from ledger.types import VaultTerms, bitmap_of
+
+Vector = NDArray[np.float64]
+Words = NDArray[np.uint32]
+
+_SEED_BYTES = 32
+
+
+class MissingModel(Exception):
+    """The model file that a round starts from is not here; fetch it by its digest first."""
+
+    def __init__(self, model: bytes) -> None:
+        super().__init__(f"the model file {model.hex()} is not in the store")
+        self.model = model
+
+
+@dataclass(frozen=True, slots=True)
+class Contribution:
+    """What one member puts into a round, in floats, before clipping and rounding.
+
+    Attributes:
+        update: (D,) statistics or update of the shared parameters.
+        weight: rows that it counts for.
+        gradient: (d,) validation gradient at the round's starting model; None in round 0.
+        gradient_weight: validation rows that it counts for.
+    """
+
+    update: Vector
+    weight: int
+    gradient: Vector | None = None
+    gradient_weight: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class PublicSums:
+    """What everybody learns of a round beside its average, and needs to score it in the next one.
+
+    Attributes:
+        gradient: (d,) sum of the quantised validation gradients; None in round 0.
+        weight: sum of the dealers' weights.
+        gradient_weight: sum of their gradients' weights.
+    """
+
+    gradient: NDArray[np.int64] | None
+    weight: int
+    gradient_weight: int
+
+
+class Learner(Protocol):
+    """The part of a member that has data and a model."""
+
+    def contribute(self, model: bytes, kind: RoundKind, round_id: int) -> Contribution:
+        """What this member deals, starting from a model file."""
+
+    def apply(self, model: bytes, average: Vector, kind: RoundKind, public: PublicSums) -> bytes:
+        """The model file after the round; the same bytes at every member."""
+
+    def public_sums(self, model: bytes) -> PublicSums:
+        """Those of the round that made a model file."""
+
+
+class Blobs(Protocol):
+    """Bytes by name, forgotten two rounds later."""
+
+    def put(self, name: bytes, round_id: int, data: bytes) -> None:
+        """Store durably."""
+
+    def get(self, name: bytes) -> bytes | None:
+        """What is stored, if it is."""
+
+
+class Workshop:
+    """Performs a round's work for one member; blocking, one call at a time."""
+
+    def __init__(
+        self,
+        identity: Identity,
+        learner: Learner,
+        blobs: Blobs,
+        terms: VaultTerms,
+        random_bytes: Callable[[int], bytes],
+    ) -> None:
+        self.identity = identity
+        self.learner = learner
+        self.blobs = blobs
+        self.terms = terms
+        self._random_bytes = random_bytes
+        self._dealing: shamir.Dealing | None = None
+
+    def begin(self, start: RoundStart) -> None:
+        """Turn to a round.
+
+        Raises:
+            MissingModel: the model to start from is not stored.
+        """
+        model = self.blobs.get(start.model)
+        if model is None:
+            raise MissingModel(start.model)
+        self.start = start
+        self.model = model
+        self.kind = self.identity.spec.kind(start.round)
+        self.layout = self._layout(start.round)
+        self._dealing = None
+
+    def perform(self, work: Work) -> Event | None:
+        """The event that answers `work`; None where there is no answer yet."""
+        match work:
+            case Deal():
+                return Dealt(self._own_dealing(deal_now=True).digests)
+            case Prove(attempt, challenge):
+                return Proved(attempt, proofs.prove(self._own_dealing(), challenge, attempt))
+            case CheckShare(attempt, dealer, name, challenge, polynomials):
+                agrees = self._agrees(name, dealer, self.identity.me, challenge, polynomials, attempt)
+                return ShareChecked(attempt, dealer, agrees)
+            case CheckComplaint(attempt, holder, dealer, name, challenge, polynomials):
+                agrees = self._agrees(name, dealer, holder, challenge, polynomials, attempt)
+                return ComplaintChecked(attempt, holder, dealer, not agrees)
+            case SumShares(shares):
+                return self._sum_shares(shares)
+            case DecodeSums():
+                return self._decode(work)
+            case AnswerScores(scored, dealers):
+                return self._answer(scored, dealers)
+            case OpenScores():
+                return self._open_scores(work)
+            case Compose():
+                return Composed(self._compose(work))
+
+    # --- transfers ------------------------------------------------------------------------------------------------
+
+    def accept_share(self, round_id: int, dealer: int, blob: bytes) -> ShareArrived | None:
+        """Store a share that a dealer sent; None if no share has that size."""
+        if len(blob) != shamir.blob_size(self._layout(round_id), dealer, self.identity.me):
+            return None
+        name = blob_digest(blob)
+        self.blobs.put(name, round_id, blob)
+        return ShareArrived(dealer, name)
+
+    def accept_payload(self, data: bytes) -> PayloadArrived:
+        """Store public bytes that were fetched by their digest."""
+        name = blob_digest(data)
+        self.blobs.put(name, self.start.round, data)
+        return PayloadArrived(name)
+
+    def shares(self) -> Iterator[tuple[int, bytes, bytes]]:
+        """(holder, digest, bytes) of each other member's share of the own dealing, made one at a time."""
+        dealing = self._own_dealing()
+        for holder in range(self.layout.parameters.n):
+            if holder != self.identity.me:
+                blob = dealing.blob(holder)
+                yield holder, blob_digest(blob), blob
+
+    def share_of(self, holder: int, name: bytes) -> bytes | None:
+        """The holder's own share if that is what `name` asks for; nobody else's is ever given."""
+        if self._stored_dealing() is None or holder == self.identity.me:
+            return None
+        blob = self._own_dealing().blob(holder)
+        return blob if blob_digest(blob) == name else None
+
+    def partial_sum_bytes(self) -> int:
+        """Size of an encoded partial sum of the current round."""
+        return 3 * self.layout.blocks
+
+    # --- from round to round --------------------------------------------------------------------------------------
+
+    def next_start(self, result: RoundResult, signatures: tuple[tuple[int, bytes], ...]) -> RoundStart:
+        """What the next round starts from, after the current one ended with `result`.
+
+        Raises:
+            MissingModel: its model is not stored yet.
+        """
+        cumulative = self._cumulative_after(result)
+        return self._start(result, signatures, tuple(wei.to_bytes(16, "big") for wei in cumulative))
+
+    def start_from(self, opened: Open) -> RoundStart:
+        """What the round starts from that others opened while this member was away.
+
+        Raises:
+            MissingModel: its model is not stored yet.
+            MalformedMessage: the cumulative rewards are not those that the signed result commits to.
+        """
+        result = opened.previous
+        if result is None or rewards.rewards_root(_amounts(opened.cumulative)) != result.rewards:
+            raise MalformedMessage("the cumulative rewards are not those that the result commits to")
+        return self._start(result, opened.signatures, opened.cumulative)
+
+    def _start(
+        self, result: RoundResult, signatures: tuple[tuple[int, bytes], ...], cumulative: tuple[bytes, ...]
+    ) -> RoundStart:
+        if self.blobs.get(result.model) is None:
+            raise MissingModel(result.model)
+        return RoundStart(result.round + 1, result.model, result, signatures, cumulative)
+
+    def _cumulative_after(self, result: RoundResult) -> list[int]:
+        n = self.layout.parameters.n
+        added = rewards.pay(self.terms, result.kind, result.outcome, result.dealers, result.scores, n)
+        return [old + new for old, new in zip(_amounts(self.start.cumulative), added, strict=True)]
+
+    # --- dealing and checking -------------------------------------------------------------------------------------
+
+    def _layout(self, round_id: int) -> Layout:
+        return Layout.for_round(self.identity.parameters, self.identity.spec, round_id)
+
+    def _private_name(self, what: str, round_id: int) -> bytes:
+        return digest(what, self.identity.config, round_id.to_bytes(8, "big"))
+
+    def _stored_dealing(self) -> bytes | None:
+        return self.blobs.get(self._private_name("own dealing", self.start.round))
+
+    def _own_dealing(self, deal_now: bool = False) -> shamir.Dealing:
+        """The round's one dealing, from its stored seed and payload; made and stored first if `deal_now`."""
+        if self._dealing is not None:
+            return self._dealing
+        stored = self._stored_dealing()
+        if stored is None:
+            if not deal_now:
+                raise LookupError("nothing has been dealt in this round")
+            stored = self._random_bytes(_SEED_BYTES) + encode_words(self._payload())
+            self.blobs.put(self._private_name("own dealing", self.start.round), self.start.round, stored)
+        seed, encoded = stored[:_SEED_BYTES], stored[_SEED_BYTES:]
+        payload = decode_words(encoded, len(encoded) // 3)
+        self._dealing = shamir.deal(payload, self.layout, self.identity.me, seed)
+        own = self._dealing.blob(self.identity.me)
+        self.blobs.put(blob_digest(own), self.start.round, own)
+        return self._dealing
+
+    def _payload(self) -> Words:
+        spec, round_id = self.identity.spec, self.start.round
+        part = self.learner.contribute(self.model, self.kind, round_id)
+        update = quantise.quantise_update(part.update, part.weight, spec, round_id, self._random_bytes)
+        gradient = None
+        if part.gradient is not None:
+            gradient = quantise.quantise_gradient(part.gradient, part.gradient_weight, spec, self._random_bytes)
+        return quantise.pack_payload(update, part.weight, gradient, part.gradient_weight, self.layout)
+
+    def _agrees(
+        self, name: bytes, dealer: int, holder: int, challenge: bytes, polynomials: bytes, attempt: int
+    ) -> bool:
+        blob = self.blobs.get(name)
+        if blob is None:
+            raise LookupError(f"the share {name.hex()} is not in the store")
+        try:
+            share = shamir.open_blob(blob, self.layout, dealer, holder)
+            return proofs.check_share(share, polynomials, challenge, attempt, self.layout, holder)
+        except MalformedMessage:
+            return False  # its dealer signed the digest of these very bytes
+
+    # --- sums -----------------------------------------------------------------------------------------------------
+
+    def _sum_shares(self, shares: tuple[tuple[int, bytes], ...]) -> Summed:
+        opened = (self._open_own(name, dealer, self.layout) for dealer, name in shares)
+        data = encode_words(shamir.sum_shares(opened, self.layout))
+        name = blob_digest(data)
+        self.blobs.put(name, self.start.round, data)
+        held = msgspec.msgpack.encode(shares)
+        self.blobs.put(self._private_name("held shares", self.start.round), self.start.round, held)
+        return Summed(name)
+
+    def _open_own(self, name: bytes, dealer: int, layout: Layout) -> Words:
+        blob = self.blobs.get(name)
+        if blob is None:
+            raise LookupError(f"the share {name.hex()} is not in the store")
+        return shamir.open_blob(blob, layout, dealer, self.identity.me)
+
+    def _decode(self, work: DecodeSums) -> Decoded | None:
+        sums, malformed = self._partial_sums(work.sums)
+        agreement = codeword.agree_on_sum(sums, self.layout, self._random_bytes(_SEED_BYTES))
+        if agreement is None:
+            return None
+        wrong = tuple(sorted((*agreement.wrong, *malformed)))
+        good = agreement.good[: self.layout.parameters.threshold]
+        words = shamir.recombine({holder: sums[holder] for holder in good}, self.layout)
+        spec, round_id, dealers = self.identity.spec, self.start.round, len(work.dealers)
+        total = quantise.unpack_sum(words, spec, round_id, dealers)
+        reason = quantise.check_sum(total, spec, round_id, dealers)
+        if reason is not None:
+            return Decoded(None, wrong, reason)
+        public = PublicSums(total.gradient, total.weight, total.gradient_weight)
+        model = self.learner.apply(self.model, quantise.average(total, spec, round_id), self.kind, public)
+        name = blob_digest(model)
+        self.blobs.put(name, round_id, model)
+        return Decoded(name, wrong, "", self._set_direction(public, name))
+
+    def _partial_sums(self, sums: tuple[tuple[int, bytes], ...]) -> tuple[dict[int, Words], list[int]]:
+        decoded, malformed = {}, []
+        for holder, name in sums:
+            data = self.blobs.get(name)
+            if data is None:
+                continue
+            try:
+                decoded[holder] = decode_words(data, self.layout.blocks)
+            except MalformedMessage:
+                malformed.append(holder)
+        return decoded, malformed
+
+    # --- scores ---------------------------------------------------------------------------------------------------
+
+    def _set_direction(self, public: PublicSums, model: bytes) -> bytes:
+        """Fix the direction for the previous round's updates; its digest, or nothing if there is none."""
+        previous = self.start.previous
+        if previous is None or (previous.kind, previous.outcome) != (RoundKind.TRAINING, SETTLED):
+            return b""
+        self._sums = (self.learner.public_sums(self.model), public)
+        before, after = self._sums
+        if before.gradient is None or after.gradient is None:
+            return b""
+        bound = scores.direction_bound(self.identity.spec, previous.round)
+        weights = (before.gradient_weight, after.gradient_weight)
+        self._direction = scores.compute_direction(
+            before.gradient, after.gradient, *weights, bound, digest("beacon", model)
+        )
+        return digest("direction", self._direction.values.astype("<i8").tobytes())
+
+    def _answer(self, scored: int, dealers: frozenset[int]) -> Answered:
+        held = self.blobs.get(self._private_name("held shares", scored))
+        if held is None:
+            return Answered(())
+        names = dict(msgspec.msgpack.decode(held, type=tuple[tuple[int, bytes], ...]))
+        if set(names) != dealers:
+            return Answered(())
+        layout, me = self._layout(scored), self.identity.me
+        return Answered(
+            tuple(
+                (dealer, scores.answer(self._direction, self._open_own(names[dealer], dealer, layout), layout, me))
+                for dealer in sorted(dealers)
+            )
+        )
+
+    def _open_scores(self, work: OpenScores) -> ScoresOpened | None:
+        opened = [0] * self.layout.parameters.n
+        wrong: set[int] = set()
+        before, after = self._sums
+        for dealer in sorted(work.dealers):
+            answers = {holder: dict(given)[dealer] for holder, given in work.answers if dealer in dict(given)}
+            value, liars = scores.open_score(answers, self.layout.parameters)
+            wrong.update(liars)
+            if value is None:
+                return None
+            opened[dealer] = scores.to_ppm(
+                value,
+                self._direction,
+                self.identity.spec,
+                before.weight,
+                (before.gradient_weight, after.gradient_weight),
+            )
+        return ScoresOpened(tuple(opened), tuple(sorted(wrong)))
+
+    # --- results --------------------------------------------------------------------------------------------------
+
+    def _compose(self, work: Compose) -> RoundResult:
+        previous, is_settled = self.start.previous, work.model is not None
+        draft = RoundResult(
+            round=self.start.round,
+            kind=int(self.kind),
+            outcome=SETTLED if is_settled else ABANDONED,
+            previous=bytes(32) if previous is None else result_digest(previous),
+            config=self.identity.config,
+            dealers=bitmap_of(work.dealers),
+            model=work.model or self.start.model,
+            deals=rewards.deals_root(dict(work.deals)) if is_settled else bytes(32),
+            scores=work.scores,
+            rewards=bytes(32),
+            rewards_total=bytes(16),
+        )
+        cumulative = self._cumulative_after(draft)
+        return msgspec.structs.replace(
+            draft,
+            rewards=rewards.rewards_root(cumulative),
+            rewards_total=sum(cumulative).to_bytes(16, "big"),
+        )
+
+
+def _amounts(cumulative: tuple[bytes, ...]) -> list[int]:
+    return [int.from_bytes(wei, "big") for wei in cumulative]
