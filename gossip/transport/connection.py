@@ -132,7 +132,7 @@ class Connection:
         except PeerUnreachable:
             self.blame("malformed")
         if self._muxer.overrun:
-            self.blame("overrun")
+            self._services.on_fault(self.peer.peer_id, "overrun")
         everything.cancel()
 
     async def _watch_silence(self) -> None:

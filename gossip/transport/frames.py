@@ -62,9 +62,7 @@ def decode_head(data: bytes, expected: Expected) -> tuple[FrameType, int]:
     if kind is None:
         raise MalformedMessage(f"a frame of type {code} may not come here")
     if size > expected[kind]:
-        raise MalformedMessage(
-            f"a frame of type {kind.name} has at most {expected[kind]} bytes, found {size}"
-        )
+        raise MalformedMessage(f"a frame of type {kind.name} has at most {expected[kind]} bytes, found {size}")
     return kind, size
 
 

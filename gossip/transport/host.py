@@ -157,8 +157,10 @@ class Transport:
     async def _answer(self, stream: trio.SocketStream) -> None:
         """Serves one inbound connection."""
         wire = self._wire(stream, is_initiator=False)
-        for oldest in list(self._half_open)[: len(self._half_open) + 1 - self._limits.max_half_open]:
+        while len(self._half_open) >= self._limits.max_half_open:
             # The oldest gives way: a member is through in milliseconds, a flood would hold every place.
+            oldest = next(iter(self._half_open))
+            del self._half_open[oldest]
             oldest.abort()
         self._half_open[wire] = None
         try:
@@ -170,7 +172,7 @@ class Transport:
                 self._failed += 1
             return
         finally:
-            del self._half_open[wire]
+            self._half_open.pop(wire, None)
         peer = self._peers.get(peer_id)
         if peer is None:  # dismissed since
             return wire.abort()
@@ -352,9 +354,7 @@ class Transport:
             announcements_received=self._services.counters.heard,
             announcements_sent=self._services.counters.announced,
             announcements_dropped=self._dropped_by_former + sum(peer.dropped for peer in peers.values()),
-            faults=MappingProxyType(
-                {i: MappingProxyType(dict(p.faults)) for i, p in peers.items() if p.faults}
-            ),
+            faults=MappingProxyType({i: MappingProxyType(dict(p.faults)) for i, p in peers.items() if p.faults}),
             dial_failures=MappingProxyType({i: p.dial_failure for i, p in peers.items() if p.dial_failure}),
             round_trip_seconds=MappingProxyType(
                 {i: p.round_trip_seconds for i, p in peers.items() if p.round_trip_seconds is not None}

@@ -83,9 +83,7 @@ class Transfers:
         with deadline(peer_id, self.limits.seconds_for(len(payload))):
             await stream.write_frame(FrameType.OFFER, offer.encode(), seconds=self.limits.chunk_seconds)
             await self._send(stream, payload, await self._read_offset(stream, len(payload)))
-            digest = await self._read_answer(
-                stream, FrameType.ACK, DIGEST_BYTES, self.limits.seconds_for(len(payload))
-            )
+            digest = await self._read_answer(stream, FrameType.ACK, DIGEST_BYTES, self.limits.seconds_for(len(payload)))
             if digest != offer.digest:
                 raise MalformedMessage("the peer acknowledged another payload", peer=peer_id)
 

@@ -31,9 +31,7 @@ class Wire(IRawConnection):  # type: ignore[misc]
     anything that comes after it; one that stalls closes the connection.
     """
 
-    def __init__(
-        self, stream: trio.SocketStream, *, is_initiator: bool, stall_seconds: float, meter: Meter
-    ) -> None:
+    def __init__(self, stream: trio.SocketStream, *, is_initiator: bool, stall_seconds: float, meter: Meter) -> None:
         self.is_initiator = is_initiator
         self.last_received = trio.current_time()
         self._stream = stream
