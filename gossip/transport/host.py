@@ -75,6 +75,7 @@ class Transport:
         transfers = Transfers(self._limits, handlers, push_digest, blob_digest, self._on_fault)
         self._services = Services(self._limits, handlers, transfers, Counters(), self._on_fault)
         self._nursery: trio.Nursery | None = None
+        self._has_run = False
         self._half_open: dict[Wire, None] = {}
         self._meter = Meter()
         self._dropped_by_former = 0
@@ -94,11 +95,12 @@ class Transport:
         Raises:
             PortTaken: another process listens there.
             CannotListen: the address does not exist here, or may not be used.
-            LocalError: it runs already.
+            LocalError: it runs, or ran.
         """
-        if self._nursery is not None:
-            raise LocalError("the transport runs already")
+        if self._has_run:
+            raise LocalError("a transport runs once")
         listeners = await self._open_listeners()
+        self._has_run = True
         try:
             async with trio.open_nursery() as self._nursery:
                 self._nursery.start_soon(trio.serve_listeners, self._answer, listeners)

@@ -416,6 +416,19 @@ async def test_peer_is_found_again_after_a_restart() -> None:
             await until(lambda: again.seen("heard"))
 
 
+async def test_bug_in_a_handler_is_not_hidden() -> None:
+    def broken(peer_id: str) -> None:
+        raise KeyError(peer_id)
+
+    alice, bob = Node(ALICE), Node(BOB)
+    bob.on_connected = broken  # type: ignore[method-assign]
+    with pytest.RaisesGroup(KeyError, flatten_subgroups=True):
+        async with running(alice, bob):
+            alice.admit(bob)
+            bob.admit(alice)
+            await trio.sleep_forever()
+
+
 async def test_port_in_use_is_refused_with_its_number() -> None:
     alice = Node(ALICE)
     async with running(alice):

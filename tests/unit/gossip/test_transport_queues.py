@@ -90,6 +90,7 @@ def test_connection_that_ends_at_once_is_a_failed_dial() -> None:
 
 def test_budget_is_never_exceeded_and_serves_in_order() -> None:
     served: list[int] = []
+    used = 0
 
     async def use(budget: Budget, name: int, amount: int) -> None:
         nonlocal used
@@ -107,7 +108,6 @@ def test_budget_is_never_exceeded_and_serves_in_order() -> None:
                 nursery.start_soon(use, budget, name, amount)
                 await trio.testing.wait_all_tasks_blocked()
 
-    used = 0
     trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))
     assert served == [0, 1, 2, 3]
 
