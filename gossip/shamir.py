@@ -1,8 +1,9 @@
 """Systematic, seeded, packed Shamir sharing: a payload in, one blob per holder out, and the sum of many back.
 
-A block's polynomial has degree t + k - 1 and is fixed by its k secrets at x = -1 .. -k and by the shares of the t
-seeded holders, which are expanded from seeds: those holders receive 16 bytes instead of a share.  Any t shares are
-independent of the secrets; t + k of them fix everything.  Source: secure-aggregation.md, 1 (Franklin, Yung 1992).
+A block's polynomial has degree t + k - 1 and is fixed by its k secrets at x = -1 .. -k and by the shares of
+the t seeded holders, which are expanded from seeds: those holders receive 16 bytes instead of a share.  Any
+t shares are independent of the secrets; t + k of them fix everything.  Source: secure-aggregation.md, 1
+(Franklin, Yung 1992).
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from gossip.lagrange import basis, holder_point
 from gossip.layout import Layout
 from gossip.parameters import MAX_MEMBERS, MODULUS
 from gossip.prg import SEED_BYTES, WordStream, derive_seed, expand, keystream
-from gossip.spec import digest
+from gossip.spec import blob_digest
 
 NONCE_BYTES: Final = 16
 DEAL_SEED_BYTES: Final = 32
@@ -56,9 +57,9 @@ class Dealing:
 
     @cached_property
     def digests(self) -> tuple[bytes, ...]:
-        """Per holder the digest of its blob, as `digest("blob", blob)`; all in one pass over the payload."""
+        """Per holder the digest of its blob, as `spec.blob_digest`; all in one pass over the payload."""
         if self.layout.total_blocks <= KEPT_BLOCKS:
-            return tuple(digest("blob", blob) for blob in self._blobs)
+            return tuple(blob_digest(blob) for blob in self._blobs)
         parameters = self.layout.parameters
         hashers = [_hasher(blob_size(self.layout, self.dealer, j)) for j in range(parameters.n)]
         for hasher, nonce in zip(hashers, self.secrets.nonces, strict=True):
@@ -73,6 +74,7 @@ class Dealing:
 
     def blob(self, holder: int) -> bytes:
         """What `holder` is sent: 16 random bytes, then its seed or its share."""
+        _check_member(self.layout, holder)
         if self.layout.total_blocks <= KEPT_BLOCKS:
             return self._blobs[holder]
         return b"".join(self.blob_chunks(holder))
@@ -94,7 +96,7 @@ class Dealing:
             yield interpolate(matrix, rows)
 
     def node_chunks(self) -> Iterator[Words]:
-        """Values at the dealer's nodes, (k + t, <= WIRE_CHUNK) at a time: its secrets, then the seeded shares."""
+        """Values at the dealer's nodes, (k + t, <= WIRE_CHUNK) at a time: secrets, then seeded shares."""
         k = self.layout.parameters.pack_size
         total = self.layout.total_blocks
         streams = [WordStream(seed) for seed in self.secrets.seeds]
@@ -133,11 +135,11 @@ def deal(payload: Words, layout: Layout, dealer: int, seed: bytes) -> Dealing:
     `seed` is 32 bytes that are fresh for every payload: two payloads under one seed reveal their difference.
 
     Raises:
-        LocalError: a payload of another length or with a word that is not canonical, an unknown dealer, or a seed of
-            another length.
+        LocalError: a payload of another length or with a word that is not canonical, an unknown dealer, or
+            a seed of another length.
     """
     parameters = layout.parameters
-    if payload.shape != (layout.words,) or int(payload.max()) >= MODULUS:
+    if payload.dtype != np.uint32 or payload.shape != (layout.words,) or int(payload.max()) >= MODULUS:
         raise LocalError(f"a payload has {layout.words} canonical words, found shape {payload.shape}")
     if len(seed) != DEAL_SEED_BYTES:
         raise LocalError(f"a dealing needs {DEAL_SEED_BYTES} fresh bytes, found {len(seed)}")
@@ -239,7 +241,7 @@ def _check_member(layout: Layout, member: int) -> None:
 
 
 def _hasher(size: int) -> blake3:
-    """BLAKE3 as `spec.digest("blob", blob)` begins, for a blob that comes in pieces."""
+    """BLAKE3 as `spec.blob_digest(blob)` begins, for a blob that comes in pieces."""
     hasher = blake3(derive_key_context="mycelia 1 blob")
     hasher.update(size.to_bytes(8, "big"))
     return hasher

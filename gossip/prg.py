@@ -1,0 +1,113 @@
+"""Randomness from seeds: AES-128 in counter mode, rejection-sampled to field elements, and HKDF.
+
+Three key streams of one seed differ in the first byte of the 16-byte initial counter, whose other bytes are
+zero: 0 gives the low 16 bits of each word (little-endian), 1 its high 8 bits, 2 the words that replace
+rejected ones (three bytes each, little-endian, themselves rejected if they are no residue), in the order of
+the words they replace.  So the words do not depend on how many are taken at a time.  Source: kernels.md,
+"Exactness".
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.ciphers import Cipher, CipherContext, algorithms, modes
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+from gossip.errors import LocalError
+from gossip.field import Words
+from gossip.parameters import MODULUS
+
+SEED_BYTES: Final = 16
+
+_SALT: Final = b"mycelia 1 seed"
+_LOW, _HIGH, _REDRAW, _BYTES = range(4)
+
+
+def derive_seed(secret: bytes, *labels: bytes | int) -> bytes:
+    """A seed of 16 bytes that belongs to these labels alone: HKDF-SHA256 of `secret`.
+
+    A label enters with its type and length (numbers as 8 bytes, big-endian), so that no two lists of labels
+    collide.
+
+    Raises:
+        LocalError: a number outside 0..2^64 - 1.
+    """
+    info = b"".join(_encode_label(label) for label in labels)
+    return HKDF(algorithm=hashes.SHA256(), length=SEED_BYTES, salt=_SALT, info=info).derive(secret)
+
+
+def expand(seed: bytes, count: int) -> Words:
+    """The first `count` words of the seed's stream: uniform in [0, MODULUS).
+
+    Raises:
+        LocalError: the seed has not 16 bytes.
+    """
+    return WordStream(seed).take(count)
+
+
+def keystream(seed: bytes, count: int) -> bytes:
+    """`count` uniform bytes of the seed's fourth stream, for seeds and rounding noise.
+
+    Raises:
+        LocalError: the seed has not 16 bytes.
+    """
+    return _cipher(seed, _BYTES).update(bytes(count))
+
+
+def dither(seed: bytes, count: int) -> Words:
+    """`count` uniform 24-bit numbers: the words of `expand` before any is rejected.
+
+    Raises:
+        LocalError: the seed has not 16 bytes.
+    """
+    return _raw(_cipher(seed, _LOW), _cipher(seed, _HIGH), count)
+
+
+class WordStream:
+    """The words of one seed, taken piece by piece."""
+
+    def __init__(self, seed: bytes) -> None:
+        self._seed = seed
+        self._low = _cipher(seed, _LOW)
+        self._high = _cipher(seed, _HIGH)
+        self._redraw: CipherContext | None = None
+
+    def take(self, count: int) -> Words:
+        """The next `count` words."""
+        words = _raw(self._low, self._high, count)
+        if count and int(words.max()) >= MODULUS:
+            for position in np.flatnonzero(words >= MODULUS):
+                words[position] = self._replacement()
+        return words
+
+    def _replacement(self) -> int:
+        if self._redraw is None:
+            self._redraw = _cipher(self._seed, _REDRAW)
+        while True:
+            candidate = int.from_bytes(self._redraw.update(bytes(3)), "little")
+            if candidate < MODULUS:
+                return candidate
+
+
+def _encode_label(label: bytes | int) -> bytes:
+    if isinstance(label, bytes):
+        return b"b" + len(label).to_bytes(8, "big") + label
+    if not 0 <= label < 2**64:
+        raise LocalError(f"a label is a number of 64 bits, found {label}")
+    return b"i" + label.to_bytes(8, "big")
+
+
+def _cipher(seed: bytes, stream: int) -> CipherContext:
+    if len(seed) != SEED_BYTES:
+        raise LocalError(f"a seed has {SEED_BYTES} bytes, found {len(seed)}")
+    return Cipher(algorithms.AES(seed), modes.CTR(bytes([stream]) + bytes(15))).encryptor()
+
+
+def _raw(low: CipherContext, high: CipherContext, count: int) -> Words:
+    words = np.frombuffer(high.update(bytes(count)), dtype=np.uint8).astype(np.uint32)
+    words <<= np.uint32(16)
+    words |= np.frombuffer(low.update(bytes(2 * count)), dtype="<u2")
+    return words
