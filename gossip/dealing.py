@@ -29,8 +29,9 @@ from gossip.statements import Kind
 
 def run(turn: Turn) -> None:
     """Apply the rules of OPEN, TRAIN, DEAL and PROVE, and propose a set where it is this member's turn."""
-    _open(turn)
-    if not turn.state.records(Kind.OPEN):
+    if not _is_open(turn):
+        _open(turn)
+    if not _is_open(turn):
         return
     _train(turn)
     _deal(turn)
@@ -47,10 +48,12 @@ def run(turn: Turn) -> None:
 # --- OPEN, TRAIN, DEAL ----------------------------------------------------------------------------------------------
 
 
+def _is_open(turn: Turn) -> bool:
+    return any(kind is Kind.OPEN for kind, _, _ in turn.state.heard)
+
+
 def _open(turn: Turn) -> None:
     context = turn.context
-    if turn.state.records(Kind.OPEN):
-        return
     rank = (context.me - context.round) % context.parameters.n
     earlier = {context.proposer(attempt) for attempt in range(rank)}
     turn.wait("open", context.timing.open_seconds * rank)

@@ -73,7 +73,8 @@ def resume(state: RoundState, now: float) -> tuple[RoundState, list[Effect]]:
     ]
     if state.own_shares is not None:
         said.append(PushShares())
-    asked_again = replace(state.copy(), begun=frozenset(), done=frozenset(x for x in state.done if "fetch" not in x))
+    done = frozenset(name for name in state.done if "fetch" not in name)
+    asked_again = replace(state.copy(), begun=frozenset(), done=done, result=None)
     after, effects = _turn(asked_again, now, None)
     return after, said + effects
 

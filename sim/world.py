@@ -1,0 +1,443 @@
+"""A consortium on one machine, in virtual time: every member runs the production `step` and `Workshop`.
+
+What is simulated is the world around them: latency, loss, crashes, restarts and lies.  A run is a function of its
+arguments: the same `Scenario` and seed give the same messages, results and digests, whatever the machine.
+"""
+
+from __future__ import annotations
+
+import heapq
+import random
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import count
+
+from gossip import session as sessions
+from gossip.events import (
+    Announce,
+    Blame,
+    Effect,
+    Entered,
+    Event,
+    FetchPayload,
+    FetchShare,
+    Heard,
+    LaggedBehind,
+    Missed,
+    PeerDown,
+    PeerUp,
+    PushShares,
+    Settled,
+    Tell,
+    Ticked,
+    Work,
+)
+from gossip.messages import Envelope, RoundResult, decode_message
+from gossip.session import Identity, RoundStart, Session
+from gossip.spec import TaskSpec, blob_digest
+from gossip.state import Timing
+from gossip.statements import Domain, Kind, address_of, sign
+from ledger.types import VaultTerms
+from node.workshop import Learner, MissingModel, Workshop
+from sim.keys import member_key
+
+Lie = Callable[["SimulatedNode", list[Effect]], list[Effect]]
+"""What a dishonest member does instead of these effects."""
+
+
+_TIMING = Timing(train_seconds=10.0, grace_seconds=0.1)
+
+
+@dataclass(frozen=True, slots=True)
+class Crash:
+    """A member stops at its `at`-th event, and may come back.
+
+    Attributes:
+        member: roster index.
+        at: number of events that it has handled before.
+        is_logged: the event is on disk, but nothing that follows from it was done.
+        back_after_seconds: until it restarts; None = never.
+    """
+
+    member: int
+    at: int
+    is_logged: bool = False
+    back_after_seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """The world's conduct.
+
+    Attributes:
+        latency_seconds: shortest and longest time that a message takes.
+        loss: share of announcements and pushed shares that never arrive (what was lost is repaired by exchange).
+        work_seconds: how long each piece of work takes.
+        notice_seconds: until the others notice that a member stopped or came back; None = never.
+        exchange_seconds: between two exchanges of what each member lacks.
+        crashes: who stops when.
+        lies: dishonest members.
+        timing: the members' deadlines.
+    """
+
+    latency_seconds: tuple[float, float] = (0.01, 0.05)
+    loss: float = 0.0
+    work_seconds: float = 0.01
+    notice_seconds: float | None = 0.2
+    exchange_seconds: float = 1.0
+    crashes: tuple[Crash, ...] = ()
+    lies: Mapping[int, Lie] = field(default_factory=dict)
+    timing: Timing = _TIMING
+
+
+class MemoryBlobs:
+    """A member's blobs; they survive its crashes."""
+
+    def __init__(self) -> None:
+        self._data: dict[bytes, tuple[int, bytes]] = {}
+
+    def put(self, name: bytes, round_id: int, data: bytes) -> None:
+        self._data[name] = (round_id, data)
+
+    def get(self, name: bytes) -> bytes | None:
+        found = self._data.get(name)
+        return None if found is None else found[1]
+
+    def copy(self) -> MemoryBlobs:
+        twin = MemoryBlobs()
+        twin._data = dict(self._data)
+        return twin
+
+    def prune(self, oldest_round: int) -> None:
+        """Forget what belongs to rounds before `oldest_round`."""
+        self._data = {name: item for name, item in self._data.items() if item[0] >= oldest_round}
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """A member's disk at the beginning of a round, from which another world can go on."""
+
+    start: RoundStart
+    blobs: MemoryBlobs
+
+
+@dataclass
+class SimulatedNode:
+    """One member: its disk (log, blobs), and, while it is up, its session and workshop."""
+
+    identity: Identity
+    learner: Learner
+    blobs: MemoryBlobs
+    workshop: Workshop
+    begun_with: RoundStart
+    session: Session | None = None
+    log: list[tuple[float, Event]] = field(default_factory=list)
+    handled: int = 0
+    life: int = 0
+    crashes: dict[int, Crash] = field(default_factory=dict)
+    will_return: bool = True
+    next_start: RoundStart | None = None
+    results: dict[int, RoundResult] = field(default_factory=dict)
+    models: dict[int, bytes] = field(default_factory=dict)
+
+    @property
+    def me(self) -> int:
+        return self.identity.me
+
+    @property
+    def is_up(self) -> bool:
+        return self.session is not None
+
+    @property
+    def round(self) -> int:
+        return self.begun_with.round
+
+
+class World:
+    """Members, an event heap, and a trace of everything that was said and found."""
+
+    def __init__(
+        self,
+        spec: TaskSpec,
+        learners: Sequence[Learner],
+        model: bytes,
+        *,
+        seed: int = 0,
+        scenario: Scenario | None = None,
+        terms: VaultTerms | None = None,
+        last_round: int | None = None,
+        saved: Sequence[Saved] | None = None,
+    ) -> None:
+        self.spec = spec
+        self.seed = seed
+        self.scenario = scenario or Scenario()
+        self.last_round = spec.closing_round if last_round is None else last_round
+        self.now = 0.0
+        self.trace: list[tuple[float, int, Effect]] = []
+        self.said: dict[tuple[int, int, Kind, int, int], Envelope] = {}
+        self.contradictions: list[tuple[Envelope, Envelope]] = []
+        self._chance = random.Random(seed)
+        self._heap: list[tuple[float, int, Callable[[], None]]] = []
+        self._order = count()
+        n = len(learners)
+        keys = [member_key(seed, index) for index in range(n)]
+        signers = tuple(address_of(key.public_key) for key in keys)
+        terms = terms or VaultTerms(10**18, 500_000, 0)
+        start = RoundStart(0, blob_digest(model), None, (), (bytes(16),) * n)
+        self.nodes = []
+        for index, learner in enumerate(learners):
+            identity = Identity(
+                me=index,
+                signers=signers,
+                sign=lambda digest, key=keys[index]: sign(key, digest),  # type: ignore[misc]
+                domain=Domain(1, bytes(20)),
+                config=bytes(31) + b"\1",
+                spec=spec,
+                timing=self.scenario.timing,
+            )
+            blobs = MemoryBlobs()
+            blobs.put(start.model, 0, model)
+            if saved is not None:
+                start, blobs = saved[index].start, saved[index].blobs.copy()
+            workshop = Workshop(identity, learner, blobs, terms, self._chance.randbytes)
+            crashes = {crash.at: crash for crash in self.scenario.crashes if crash.member == index}
+            self.nodes.append(SimulatedNode(identity, learner, blobs, workshop, start, crashes=crashes))
+        for node in self.nodes:
+            self._later(0.0, lambda node=node: self._start(node))  # type: ignore[misc]
+        self._later(self.scenario.exchange_seconds, self._exchange)
+
+    # --- running --------------------------------------------------------------------------------------------------
+
+    def run(self, until_seconds: float = 100_000.0) -> World:
+        """Run until every member that is up has settled the last round, or nothing more happens by then."""
+        while self._heap and not self.is_over:
+            at, _, action = heapq.heappop(self._heap)
+            if at > until_seconds:
+                break
+            self.now = at
+            action()
+        return self
+
+    @property
+    def is_over(self) -> bool:
+        return not any(node.will_return for node in self.nodes) and all(self.last_round in node.results for node in self.nodes if node.is_up)
+
+    def effects(self, kind: type[Effect]) -> Iterator[tuple[float, int, Effect]]:
+        """(time, member, effect) of one kind, in order."""
+        return (entry for entry in self.trace if isinstance(entry[2], kind))
+
+    def save(self) -> tuple[Saved, ...]:
+        """Every member's disk after the last round, to go on from with the next one."""
+        return tuple(Saved(node.next_start or node.begun_with, node.blobs.copy()) for node in self.nodes)
+
+    def blamed(self) -> set[int]:
+        """Every member that somebody blamed."""
+        return {effect.member for _, _, effect in self.trace if isinstance(effect, Blame)}
+
+    def _later(self, seconds: float, action: Callable[[], None]) -> None:
+        heapq.heappush(self._heap, (self.now + seconds, next(self._order), action))
+
+    def _latency(self) -> float:
+        return self._chance.uniform(*self.scenario.latency_seconds)
+
+    def _send(self, seconds: float, node: SimulatedNode, event: Event) -> None:
+        """Deliver an event to a member, if it is still in the same life then."""
+        life = node.life
+        self._later(seconds, lambda: self._handle(node, event) if node.life == life else None)
+
+    # --- lives ----------------------------------------------------------------------------------------------------
+
+    def _start(self, node: SimulatedNode) -> None:
+        """Begin, or come back: replay the log, then say again what was said."""
+        node.life += 1
+        node.will_return = False
+        node.workshop.begin(node.begun_with)
+        begun_at = node.log[0][0] if node.log else self.now
+        session, effects = sessions.start(node.identity, node.begun_with, begun_at)
+        if node.log:
+            for at, event in node.log:
+                session, _ = sessions.step(session, event, at)
+            session, effects = sessions.resume(session, self.now)
+        node.session = session
+        self._perform(node, effects)
+        self._tick_when_due(node)
+
+    def _stop(self, node: SimulatedNode, crash: Crash) -> None:
+        node.session = None
+        node.life += 1
+        self._notice(node, PeerDown(node.me))
+        node.will_return = crash.back_after_seconds is not None
+        if crash.back_after_seconds is not None:
+            self._later(crash.back_after_seconds, lambda: self._return(node))
+
+    def _return(self, node: SimulatedNode) -> None:
+        self._start(node)
+        self._notice(node, PeerUp(node.me))
+        for other in self.nodes:
+            if not other.is_up:
+                self._send(0.0, node, PeerDown(other.me))
+
+    def _notice(self, node: SimulatedNode, event: Event) -> None:
+        if self.scenario.notice_seconds is not None:
+            for other in self.nodes:
+                if other is not node and other.is_up:
+                    self._send(self.scenario.notice_seconds, other, event)
+
+    # --- events and effects ---------------------------------------------------------------------------------------
+
+    def _handle(self, node: SimulatedNode, event: Event) -> None:
+        if node.session is None:
+            return
+        crash = node.crashes.pop(node.handled, None)
+        if crash is not None:
+            if crash.is_logged:
+                node.log.append((self.now, event))
+            self._stop(node, crash)
+            return
+        node.handled += 1
+        node.log.append((self.now, event))
+        node.session, effects = sessions.step(node.session, event, self.now)
+        self._perform(node, effects)
+        self._tick_when_due(node)
+
+    def _tick_when_due(self, node: SimulatedNode) -> None:
+        deadline = node.session.deadline if node.session is not None else None
+        if deadline is not None:
+            life = node.life
+
+            def tick() -> None:
+                alive = node.session is not None and node.life == life
+                if alive and node.session is not None and node.session.deadline == deadline:
+                    self._handle(node, Ticked())
+
+            self._later(max(0.0, deadline - self.now), tick)
+
+    def _perform(self, node: SimulatedNode, effects: list[Effect]) -> None:
+        lie = self.scenario.lies.get(node.me)
+        for effect in effects if lie is None else lie(node, effects):
+            self.trace.append((self.now, node.me, effect))
+            self._do(node, effect)
+
+    def _do(self, node: SimulatedNode, effect: Effect) -> None:
+        match effect:
+            case Announce(envelope):
+                self._note_said(envelope)
+                for other in self.nodes:
+                    if other is not node and self._chance.random() >= self.scenario.loss:
+                        self._send(self._latency(), other, Heard(envelope))
+            case Tell(member, envelopes):
+                for envelope in envelopes:
+                    self._send(self._latency(), self.nodes[member], Heard(envelope))
+            case PushShares():
+                for holder, _, blob in node.workshop.shares():
+                    if self._chance.random() >= self.scenario.loss:
+                        self._push(node, self.nodes[holder], node.round, blob)
+            case FetchShare(dealer, name):
+                self._fetch_share(node, self.nodes[dealer], name, node.round)
+            case FetchPayload(_, name):
+                self._fetch_payload(node, name, node.round)
+            case Settled(result, signatures, _):
+                self._finish(node, result, lambda: node.workshop.next_start(result, signatures))
+            case LaggedBehind(opened) if opened.previous is not None:
+                self._finish(node, opened.previous, lambda: node.workshop.start_from(opened))
+            case Blame() | Missed() | Entered() | LaggedBehind():
+                pass
+            case _:
+                self._work(node, effect)
+
+    def _work(self, node: SimulatedNode, work: Work) -> None:
+        life, round_id = node.life, node.round
+
+        def perform() -> None:
+            if node.life == life and node.round == round_id:
+                event = node.workshop.perform(work)
+                if event is not None:
+                    self._handle(node, event)
+
+        self._later(self.scenario.work_seconds, perform)
+
+    def _push(self, dealer: SimulatedNode, holder: SimulatedNode, round_id: int, blob: bytes) -> None:
+        def arrive() -> None:
+            if holder.is_up and holder.round == round_id:
+                event = holder.workshop.accept_share(round_id, dealer.me, blob)
+                if event is not None:
+                    self._handle(holder, event)
+
+        self._later(self._latency(), arrive)
+
+    def _fetch_share(self, node: SimulatedNode, dealer: SimulatedNode, name: bytes, round_id: int) -> None:
+        def arrive() -> None:
+            if not node.is_up or node.round != round_id or node.blobs.get(name) is not None:
+                return
+            blob = dealer.workshop.share_of(node.me, name) if dealer.is_up and dealer.round == round_id else None
+            event = None if blob is None else node.workshop.accept_share(round_id, dealer.me, blob)
+            if event is not None:
+                self._handle(node, event)
+            else:
+                self._later(self.scenario.exchange_seconds, arrive)
+
+        self._later(2 * self._latency(), arrive)
+
+    def _fetch_payload(self, node: SimulatedNode, name: bytes, round_id: int) -> None:
+        def arrive() -> None:
+            if not node.is_up or node.round != round_id:
+                return
+            data = self._find(name)
+            if data is not None:
+                self._handle(node, node.workshop.accept_payload(data))
+            else:
+                self._later(self.scenario.exchange_seconds, arrive)
+
+        self._later(2 * self._latency(), arrive)
+
+    def _find(self, name: bytes) -> bytes | None:
+        found = (other.blobs.get(name) for other in self.nodes if other.is_up)
+        return next((data for data in found if data is not None), None)
+
+    def _finish(self, node: SimulatedNode, result: RoundResult, make_start: Callable[[], RoundStart]) -> None:
+        """Go on to the next round once the model is here."""
+        life = node.life
+        if not node.is_up or node.round > result.round:
+            return
+        try:
+            start = make_start()
+        except MissingModel as missing:
+            data = self._find(missing.model)
+            if data is not None:
+                node.blobs.put(missing.model, result.round, data)
+            self._later(
+                2 * self._latency(), lambda: self._finish(node, result, make_start) if node.life == life else None
+            )
+            return
+        node.results[result.round] = result
+        node.models[result.round] = node.blobs.get(result.model) or b""
+        node.next_start = start
+        if result.round >= self.last_round or node.session is None:
+            return
+        node.begun_with = start
+        node.log = []
+        node.blobs.prune(start.round - 2)
+        node.blobs.put(start.model, start.round, node.models[result.round])
+        node.workshop.begin(start)
+        node.session, effects = sessions.advance(node.session, start, self.now)
+        self._perform(node, effects)
+        self._tick_when_due(node)
+
+    def _exchange(self) -> None:
+        """Every member hands every other what that one lacks."""
+        for node in self.nodes:
+            for other in self.nodes:
+                if node.session is None or other.session is None or node is other:
+                    continue
+                known = {envelope.id for envelope in other.session.envelopes()}
+                for envelope in node.session.envelopes():
+                    if envelope.id not in known:
+                        self._send(self._latency(), other, Heard(envelope))
+        self._later(self.scenario.exchange_seconds, self._exchange)
+
+    def _note_said(self, envelope: Envelope) -> None:
+        message = decode_message(envelope.body)
+        key = (envelope.sender, message.round, *message.key)
+        first = self.said.setdefault(key, envelope)
+        if first.body != envelope.body:
+            self.contradictions.append((first, envelope))
