@@ -108,6 +108,16 @@ class Dealing:
                 row[:] = stream.take(stop - start)
             yield rows
 
+    def node_rows(self) -> Iterator[Words]:
+        """The values (total_blocks,) at each of the dealer's nodes, one node at a time."""
+        k = self.layout.parameters.pack_size
+        padded = np.zeros(self.layout.blocks * k, dtype=np.uint32)
+        padded[: self.layout.words] = self.secrets.payload
+        for slot in range(k):
+            yield np.concatenate([padded[slot::k], self.secrets.masks[slot::k]])
+        for seed in self.secrets.seeds:
+            yield expand(seed, self.layout.total_blocks)
+
     def _fill_secrets(self, rows: Words, start: int, stop: int) -> None:
         """Secrets of blocks start .. stop - 1 into `rows` (k, stop - start)."""
         k, blocks = self.layout.parameters.pack_size, self.layout.blocks
