@@ -31,6 +31,7 @@ VENDOR: Final = "contracts/vendor/openzeppelin-5.7.0"
 SOLC_VERSION: Final = "0.8.37"
 SETTINGS: Final[dict[str, Any]] = {
     "optimizer": {"enabled": True, "runs": 200},
+    "viaIR": True,
     "evmVersion": "cancun",
     # Without them the bytes would depend on the path of the checkout.
     "metadata": {"bytecodeHash": "none", "appendCBOR": False},
@@ -119,10 +120,13 @@ def compile_all() -> dict[str, dict[str, Any]]:
         NoCompiler: as `compiler`.
         BuildError: the sources do not compile; the message is the compiler's.
     """
+    selection: dict[str, dict[str, list[str]]] = {"*": {"": ["ast"]}}
+    for name, (path, _) in TARGETS.items():
+        selection[path] = {name: OUTPUTS}
     request = {
         "language": "Solidity",
         "sources": {path: {"content": text} for path, text in read_sources().items()},
-        "settings": SETTINGS | {"outputSelection": {"*": {"*": OUTPUTS, "": ["ast"]}}},
+        "settings": SETTINGS | {"outputSelection": selection},
     }
     with compiler() as binary:
         try:

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 pragma solidity 0.8.37;
 
+import {RosterCode} from "./RosterCode.sol";
 import {IMemberRegistry, Member} from "./interfaces/IMemberRegistry.sol";
 
 /// @title MemberRegistry
@@ -27,19 +28,20 @@ contract MemberRegistry is IMemberRegistry {
     /* STORAGE */
 
     /// @inheritdoc IMemberRegistry
-    bytes32 public configDigest;
+    address public rosterCode;
 
     /// @inheritdoc IMemberRegistry
-    uint256 public activeBitmap;
+    uint64 public rosterVersion;
 
-    uint64 private _rosterVersion;
     uint16 private _memberCount;
     uint16 private _quorum;
 
     /// @inheritdoc IMemberRegistry
+    uint256 public activeBitmap;
+
+    /// @inheritdoc IMemberRegistry
     bytes32 public specDigest;
 
-    // A mapping with a count beside the other small numbers spares the ledger one cold slot per round.
     mapping(uint256 index => Member) private _members;
 
     /* CONSTRUCTOR */
@@ -93,31 +95,13 @@ contract MemberRegistry is IMemberRegistry {
     }
 
     /// @inheritdoc IMemberRegistry
-    function signersOf(uint256 bitmap) external view returns (address[] memory signers) {
-        uint256 count;
-        for (uint256 rest = bitmap; rest != 0; rest &= rest - 1) ++count;
-        signers = new address[](count);
-        uint256 place;
-        for (uint256 index; place < count; ++index) {
-            if ((bitmap >> index) & 1 == 0) continue;
-            _checkIndex(index);
-            signers[place++] = _members[index].signer;
-        }
-    }
-
-    /// @inheritdoc IMemberRegistry
-    function rosterVersion() external view returns (uint64) {
-        return _rosterVersion;
-    }
-
-    /// @inheritdoc IMemberRegistry
     function quorum() external view returns (uint256) {
         return _quorum;
     }
 
     /// @inheritdoc IMemberRegistry
-    function roster() external view returns (bytes32 config, uint256 active, uint256 count, uint256 needed) {
-        return (configDigest, activeBitmap, _memberCount, _quorum);
+    function configDigest() external view returns (bytes32) {
+        return rosterCode.codehash;
     }
 
     /* INTERNAL */
@@ -160,13 +144,13 @@ contract MemberRegistry is IMemberRegistry {
         uint256 needed = (2 * count) / 3 + 1;
         address[] memory signers = new address[](count);
         for (uint256 index; index < count; ++index) signers[index] = members[index].signer;
-        bytes32 config = keccak256(abi.encode(block.chainid, address(this), version, signers, needed, specDigest));
+        bytes memory data = abi.encode(block.chainid, address(this), version, signers, needed, specDigest);
 
-        configDigest = config;
-        activeBitmap = active;
-        _rosterVersion = version;
+        rosterCode = address(new RosterCode(data));
+        rosterVersion = version;
         _memberCount = uint16(count);
         _quorum = uint16(needed);
-        emit RosterChanged(version, config, active, needed);
+        activeBitmap = active;
+        emit RosterChanged(version, keccak256(data), active, needed);
     }
 }

@@ -53,12 +53,13 @@ contract RoundLedger is IRoundLedger, EIP712 {
         bytes calldata signatures
     ) external {
         _checkSequence(result);
-        (bytes32 config, uint256 active, uint256 count, uint256 needed) = registry.roster();
-        if (result.config != config) revert ConfigMismatch(config, result.config);
+        (address[] memory keys, uint256 needed) = _roster(result.config);
+        uint256 active = (1 << keys.length) - 1;
         _checkOutcome(result, active);
-        _checkScores(result.scores, scores, count);
+        _checkScores(result.scores, scores, keys.length);
+        _checkSigners(signers, signatures.length, active, needed);
         bytes32 digest = RoundResults.hash(result);
-        _checkSignatures(digest, signers, signatures, active, needed);
+        _checkSignatures(_hashTypedDataV4(digest), signers, signatures, keys);
 
         resultDigest[result.round] = digest;
         _recordedAt.push(uint40(block.timestamp));
@@ -96,6 +97,14 @@ contract RoundLedger is IRoundLedger, EIP712 {
         if (result.previous != last) revert PreviousMismatch(last, result.previous);
     }
 
+    /// @dev The signers by roster index, and the quorum, of the roster that has this digest.
+    function _roster(bytes32 config) private view returns (address[] memory keys, uint256 needed) {
+        bytes memory code = registry.rosterCode().code;
+        bytes32 current = keccak256(code);
+        if (config != current) revert ConfigMismatch(current, config);
+        (,,, keys, needed,) = abi.decode(code, (uint256, address, uint64, address[], uint256, bytes32));
+    }
+
     function _checkOutcome(RoundResult calldata result, uint256 active) private pure {
         if (result.kind > LAST_KIND) revert UnknownKind(result.kind);
         if (result.outcome != SETTLED && result.outcome != ABANDONED) revert UnknownOutcome(result.outcome);
@@ -111,34 +120,26 @@ contract RoundLedger is IRoundLedger, EIP712 {
         if (scores.length != length) revert ScoresLengthMismatch(length, scores.length);
     }
 
-    function _checkSignatures(
-        bytes32 digest,
-        uint256 signers,
-        bytes calldata signatures,
-        uint256 active,
-        uint256 needed
-    ) private view {
+    function _checkSigners(uint256 signers, uint256 length, uint256 active, uint256 needed) private pure {
         if (signers & ~active != 0) revert SignersOutsideRoster(signers, active);
-        address[] memory keys = registry.signersOf(signers);
-        if (keys.length < needed) revert QuorumNotReached(needed, keys.length);
-        uint256 length = SIGNATURE_BYTES * keys.length;
-        if (signatures.length != length) revert SignaturesLengthMismatch(length, signatures.length);
-
-        bytes32 signed = _hashTypedDataV4(digest);
-        for (uint256 place; place < keys.length; ++place) {
-            bytes calldata signature = signatures[SIGNATURE_BYTES * place:];
-            // A high s is no second signature of the same member: recovery refuses it.
-            (address signer, ECDSA.RecoverError error_,) =
-                ECDSA.tryRecover(signed, bytes32(signature[:32]), bytes32(signature[32:64]));
-            if (error_ != ECDSA.RecoverError.NoError || signer != keys[place]) {
-                revert InvalidSignature(_indexAt(signers, place));
-            }
-        }
+        uint256 count;
+        for (uint256 rest = signers; rest != 0; rest &= rest - 1) ++count;
+        if (count < needed) revert QuorumNotReached(needed, count);
+        if (length != SIGNATURE_BYTES * count) revert SignaturesLengthMismatch(SIGNATURE_BYTES * count, length);
     }
 
-    /// @dev The roster index of the member whose signature is in this place.
-    function _indexAt(uint256 bitmap, uint256 place) private pure returns (uint256 index) {
-        for (; place != 0; --place) bitmap &= bitmap - 1;
-        while ((bitmap >> index) & 1 == 0) ++index;
+    function _checkSignatures(bytes32 signed, uint256 signers, bytes calldata signatures, address[] memory keys)
+        private
+        pure
+    {
+        uint256 start;
+        for (uint256 index; index < keys.length; ++index) {
+            if ((signers >> index) & 1 == 0) continue;
+            bytes calldata signature = signatures[start:start + SIGNATURE_BYTES];
+            // What recovery refuses, a mirrored s among it, gives the zero address, which is nobody's signer.
+            (address signer,,) = ECDSA.tryRecover(signed, bytes32(signature[:32]), bytes32(signature[32:]));
+            if (signer != keys[index]) revert InvalidSignature(index);
+            start += SIGNATURE_BYTES;
+        }
     }
 }

@@ -95,9 +95,6 @@ interface IMemberRegistry {
     /// @notice The signer of the member with roster index `index`.
     function signerAt(uint256 index) external view returns (address);
 
-    /// @notice The signers of the members in `bitmap`, by ascending roster index.
-    function signersOf(uint256 bitmap) external view returns (address[] memory);
-
     /// @notice Bit i is set if the member with roster index i is active.
     function activeBitmap() external view returns (uint256);
 
@@ -115,8 +112,8 @@ interface IMemberRegistry {
     /// @notice keccak256 of the task's specification; its bytes are in the event `SpecAdopted`.
     function specDigest() external view returns (bytes32);
 
-    /// @notice `configDigest`, `activeBitmap`, `memberCount` and `quorum` in one call.
-    function roster() external view returns (bytes32 config, uint256 active, uint256 count, uint256 needed);
+    /// @notice The contract whose code is what `configDigest` is the keccak256 of; see RosterCode.sol.
+    function rosterCode() external view returns (address);
 
     /// @notice The RoundLedger of this consortium.
     function ledger() external view returns (address);
