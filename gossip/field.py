@@ -24,8 +24,6 @@ Reals: TypeAlias = NDArray[np.float64]
 WORD_BYTES: Final = 3
 WIRE_CHUNK: Final = 65_536
 """Words in one chunk of the wire form; the last chunk of a sequence may be shorter."""
-MAX_INNER: Final = 128
-"""Longest inner dimension of an exact float64 product of centred operands."""
 
 _TILE: Final = 8_192
 _INVERSE: Final = 1.0 / MODULUS
@@ -86,7 +84,7 @@ def decode_words(data: bytes, count: int) -> Words:
 
 
 def reduce(values: Reals) -> Words:
-    """Canonical residues of integers of magnitude at most 2^53, given as float64.
+    """Canonical residues of integers of magnitude at most 2^53 - 2^24, given as float64.
 
     The quotient is rounded to nearest, so the remainder is exact and at most HALF + 1 away from 0: one
     conditional addition makes it canonical (kernels.md, "Exactness").

