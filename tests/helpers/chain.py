@@ -26,10 +26,13 @@ from ledger.types import EMPTY, SETTLED, SIGNATURE_BYTES, TRAINING, RoundResult,
 GAS: Final = 28_000_000
 """Explicit, so that a refused transaction is mined and seen as such, as on a real chain."""
 
+GENESIS_TIME: Final = 1_800_000_000
 ETHER: Final = 10**18
 TERMS: Final = VaultTerms(round_budget_wei=ETHER, participation_ppm=500_000, dispute_window_seconds=3600)
 SPEC: Final = b'{"task":"test"}'
 MOCKS: Final = Path(__file__).parents[2] / "contracts" / "test" / "artifacts"
+
+CURVE_ORDER: Final = 0xFFFFFFFF_FFFFFFFF_FFFFFFFF_FFFFFFFE_BAAEDCE6_AF48A03B_BFD25E8C_D0364141
 
 Call = Any  # a web3 ContractFunction or ContractConstructor
 
@@ -92,7 +95,8 @@ class Chain:
     """An in-process chain; every transaction has explicit gas, every receipt's status is looked at."""
 
     def __init__(self) -> None:
-        self.tester = EthereumTester(PyEVMBackend())
+        genesis = PyEVMBackend.generate_genesis_params({"timestamp": GENESIS_TIME})
+        self.tester = EthereumTester(PyEVMBackend(genesis_parameters=genesis))
         self.w3 = Web3(EthereumTesterProvider(self.tester))
         self.deployer: str = self.w3.eth.accounts[0]
         self._errors = dict(artifacts.errors())
@@ -155,7 +159,7 @@ class Chain:
         return int(self.w3.eth.get_balance(address))
 
     def travel_to(self, timestamp: int) -> None:
-        """Mines an empty block at that time; the next transaction's block is a second or more later."""
+        """The next transaction's block has that time; every later one is a second after the one before."""
         self.tester.time_travel(timestamp)
 
     @contextmanager
@@ -285,13 +289,19 @@ class Consortium:
         return result
 
 
-def malleated(signature: bytes) -> bytes:
-    """The other signature of the same message by the same key: s mirrored, parity flipped; 64 bytes."""
-    order = 0xFFFFFFFF_FFFFFFFF_FFFFFFFF_FFFFFFFE_BAAEDCE6_AF48A03B_BFD25E8C_D0364141
+def mirrored(signature: bytes) -> bytes:
+    """What EIP-2098 leaves of the other signature of the same message by the same key.
+
+    Its s lies above half the curve's order, where the compact form keeps the parity: one bit is lost.
+    """
     vs = int.from_bytes(signature[32:SIGNATURE_BYTES], "big")
-    parity, s = vs >> 255, vs & ~(1 << 255)
-    # A mirrored s needs the highest bit, where EIP-2098 keeps the parity: what is left of it is sent.
-    return signature[:32] + ((order - s) & ~(1 << 255) | (1 - parity) << 255).to_bytes(32, "big")
+    parity, s = vs >> 255, CURVE_ORDER - (vs & ~(1 << 255))
+    return signature[:32] + (s & ~(1 << 255) | (1 - parity) << 255).to_bytes(32, "big")
+
+
+def with_flipped_parity(signature: bytes) -> bytes:
+    """The same r and s with the other parity: a valid signature by another, unknown key."""
+    return signature[:32] + bytes([signature[32] ^ 0x80]) + signature[33:SIGNATURE_BYTES]
 
 
 def deploy_consortium(
