@@ -8,6 +8,8 @@ from gossip.errors import LocalError
 from gossip.field import Words
 from gossip.layout import Layout
 from gossip.parameters import MODULUS, Parameters
+from gossip.prg import derive_seed
+from gossip.proofs import Combination
 from tests.helpers import plain_sharing as plain
 
 RANDOM = bytes(range(32))
@@ -139,9 +141,6 @@ def test_liars_together_cannot_open_a_false_sum() -> None:
 
 def test_a_sum_fitted_to_known_coefficients_fails_against_fresh_ones() -> None:
     # Protocol-analysis P1: against coefficients known before, a liar adds a vector of their kernel.
-    from gossip.prg import derive_seed
-    from gossip.proofs import Combination
-
     layout, partial = sums(4, blocks=8)
     combination = Combination.from_seed(derive_seed(RANDOM, b"agreement"), 8)
     rows = [combination.of(np.eye(8, dtype=np.uint32)[b]).tolist() for b in range(8)]
@@ -149,6 +148,14 @@ def test_a_sum_fitted_to_known_coefficients_fails_against_fresh_ones() -> None:
     partial[1] = ((partial[1].astype(np.int64) + kernel) % MODULUS).astype(np.uint32)
     assert agree_on_sum(partial, layout, RANDOM) == Agreement((0, 1, 2, 3), ())
     assert agree_on_sum(partial, layout, RANDOM[::-1]) == Agreement((0, 2, 3), (1,))
+
+
+def test_a_false_sum_that_one_repetition_does_not_see_is_named() -> None:
+    layout, partial = sums(4, blocks=8)
+    combination = Combination.from_seed(derive_seed(RANDOM, b"agreement"), 8)
+    first = [int(combination.of(np.eye(8, dtype=np.uint32)[b])[0]) for b in range(8)]
+    partial[1] = ((partial[1].astype(np.int64) + kernel_vector([first])) % MODULUS).astype(np.uint32)
+    assert agree_on_sum(partial, layout, RANDOM) == Agreement((0, 2, 3), (1,))
 
 
 def kernel_vector(rows: list[list[int]]) -> list[int]:
