@@ -14,9 +14,9 @@ import msgspec
 
 from gossip import round as one_round
 from gossip.errors import BadSignature, MalformedMessage
-from gossip.events import Effect, Event, Heard, LaggedBehind, PeerDown, PeerUp, Tell
+from gossip.events import Effect, Event, Heard, LaggedBehind, PeerDown, PeerUp
 from gossip.layout import Layout
-from gossip.messages import Envelope, Open, RoundResult, Status, decode_message, verify_envelope
+from gossip.messages import Envelope, Open, RoundResult, decode_message, verify_envelope
 from gossip.parameters import Parameters
 from gossip.proofs import proof_size
 from gossip.results import result_signing_digest
@@ -150,9 +150,8 @@ def _hear(session: Session, envelope: Envelope, now: float) -> tuple[Session, li
     current = session.current.context.round
     if message.round == current:
         return _step_current(session, Heard(envelope), now)
-    if message.round < current:
-        return session, _help_straggler(session, envelope, message)
-    if message.config != session.identity.config or not _is_genuine(session, envelope, message):
+    is_ours = message.config == session.identity.config
+    if message.round < current or not is_ours or not _is_genuine(session, envelope, message):
         return session, []
     kept = [number for number, other in session.ahead if other.sender == envelope.sender]
     if len(kept) < MAX_KEPT_AHEAD and (message.round, envelope) not in session.ahead:
@@ -191,14 +190,6 @@ def _is_genuine(session: Session, envelope: Envelope, message: Open | msgspec.St
         return verify_envelope(envelope, message, session.identity.domain, session.identity.signers)  # type: ignore[arg-type]
     except BadSignature:
         return False
-
-
-def _help_straggler(session: Session, envelope: Envelope, message: object) -> list[Effect]:
-    """A member that asks how the last round stands gets everything that was said in it, and this round's Opens."""
-    last = session.last
-    if last is None or not isinstance(message, Status) or envelope.sender == session.identity.me:
-        return []
-    return [Tell(envelope.sender, tuple(session.envelopes()))]
 
 
 def _context(identity: Identity, begin: RoundStart) -> Context:
