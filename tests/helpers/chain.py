@@ -129,9 +129,15 @@ class Chain:
 
     def send(self, call: Call, *, value: int = 0, sender: str | None = None) -> Any:
         """The receipt of a call that succeeds."""
-        receipt = self._mine(call, value, sender)
+        receipt = self.mine(call, value=value, sender=sender)
         assert receipt["status"] == 1, self.refusal(call, value=value, sender=sender, mine=False)
         return receipt
+
+    def mine(self, call: Call, *, value: int = 0, sender: str | None = None) -> Any:
+        """The receipt of a call, which may have failed: see its status."""
+        fees = {"maxFeePerGas": 10**10, "maxPriorityFeePerGas": 1}
+        tx = self.w3.eth.send_transaction(self._transaction(call, value, sender) | fees)  # type: ignore[arg-type]
+        return self.w3.eth.get_transaction_receipt(tx)
 
     def refusal(self, call: Call, *, value: int = 0, sender: str | None = None, mine: bool = True) -> Refusal | None:
         """How the contract refuses the call; None if it accepts it.  The refused transaction is mined as well."""
@@ -139,7 +145,7 @@ class Chain:
             self._simulate(call, value, sender)
         except TransactionFailed as error:
             if mine:
-                assert self._mine(call, value, sender)["status"] == 0
+                assert self.mine(call, value=value, sender=sender)["status"] == 0
             return self._decoded(error)
         return None
 
@@ -180,13 +186,9 @@ class Chain:
         }
         return transaction | ({"to": call.address} if getattr(call, "address", None) else {})
 
-    def _mine(self, call: Call, value: int, sender: str | None) -> Any:
-        fees = {"maxFeePerGas": 10**10, "maxPriorityFeePerGas": 1}
-        tx = self.w3.eth.send_transaction(self._transaction(call, value, sender) | fees)  # type: ignore[arg-type]
-        return self.w3.eth.get_transaction_receipt(tx)
-
     def _simulate(self, call: Call, value: int, sender: str | None) -> None:
-        self.w3.eth.call(self._transaction(call, value, sender))  # type: ignore[arg-type]
+        # In the block that comes next, whose time may decide.
+        self.w3.eth.call(self._transaction(call, value, sender), "pending")  # type: ignore[arg-type]
 
     def _decoded(self, error: TransactionFailed) -> Refusal:
         found = str(error.args[0]).removeprefix("execution reverted: ")
