@@ -55,9 +55,9 @@ MAX_SHARES_KEPT = 2
 """Different shares of one dealer and round that are kept; a dealer that sends more is wasting its own time."""
 
 
-def begin(context: Context, now: float, down: frozenset[int] = frozenset()) -> tuple[RoundState, list[Effect]]:
+def begin(context: Context, now: float) -> tuple[RoundState, list[Effect]]:
     """The state at the start of a round, and what to do first."""
-    return _turn(RoundState(context, down=down), now, None)
+    return _turn(RoundState(context), now, None)
 
 
 def step(state: RoundState, event: Event, now: float) -> tuple[RoundState, list[Effect]]:

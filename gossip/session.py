@@ -99,22 +99,23 @@ def start(identity: Identity, begin: RoundStart, now: float) -> tuple[Session, l
     return Session(identity, state, latest_open=begin.round), effects
 
 
-def advance(session: Session, begin: RoundStart, now: float) -> tuple[Session, list[Effect]]:
-    """Go on to a later round, and hear what was already said in it."""
-    state, effects = one_round.begin(_context(session.identity, begin), now, session.down)
-    kept = tuple((number, envelope) for number, envelope in session.ahead if number > begin.round)
-    waiting = [envelope for number, envelope in session.ahead if number == begin.round]
+def advance(session: Session, begin: RoundStart, now: float) -> tuple[Session, list[Effect], list[Event]]:
+    """Go on to a later round: the session, what to do, and the events to handle next.
+
+    Those events (who is away, what was already said in the round) are handed back and not handled here, so that they
+    go through the log like any other and a replay sees what this member saw.
+    """
+    state, effects = one_round.begin(_context(session.identity, begin), now)
+    waiting: list[Event] = [PeerDown(member) for member in sorted(session.down)]
+    waiting += [Heard(envelope) for number, envelope in session.ahead if number == begin.round]
     session = replace(
         session,
         current=state,
         last=session.current,
-        ahead=kept,
+        ahead=tuple((number, envelope) for number, envelope in session.ahead if number > begin.round),
         latest_open=max(session.latest_open, begin.round),
     )
-    for envelope in waiting:
-        session, more = step(session, Heard(envelope), now)
-        effects += more
-    return session, effects
+    return session, effects, waiting
 
 
 def step(session: Session, event: Event, now: float) -> tuple[Session, list[Effect]]:

@@ -1,4 +1,4 @@
-"""The built-in tasks: logistic regression on two public medical data sets, each member from a CSV file of its own rows."""
+"""The built-in tasks: logistic regression on two public medical data sets, from a CSV file of the member's own rows."""
 
 from __future__ import annotations
 

@@ -131,6 +131,7 @@ class SimulatedNode:
     workshop: Workshop
     begun_with: RoundStart
     session: Session | None = None
+    begun_at: float | None = None
     log: list[tuple[float, Event]] = field(default_factory=list)
     handled: int = 0
     life: int = 0
@@ -252,9 +253,11 @@ class World:
         node.life += 1
         node.will_return = False
         node.workshop.begin(node.begun_with)
-        begun_at = node.log[0][0] if node.log else self.now
-        session, effects = sessions.start(node.identity, node.begun_with, begun_at)
-        if node.log:
+        if node.begun_at is None:
+            node.begun_at = self.now
+        is_new = node.life == 1
+        session, effects = sessions.start(node.identity, node.begun_with, node.begun_at)
+        if not is_new:
             for at, event in node.log:
                 session, _ = sessions.step(session, event, at)
             session, effects = sessions.resume(session, self.now)
@@ -419,8 +422,11 @@ class World:
         node.blobs.prune(start.round - 2)
         node.blobs.put(start.model, start.round, node.models[result.round])
         node.workshop.begin(start)
-        node.session, effects = sessions.advance(node.session, start, self.now)
+        node.begun_at = self.now
+        node.session, effects, waiting = sessions.advance(node.session, start, self.now)
         self._perform(node, effects)
+        for event in waiting:
+            self._handle(node, event)
         self._tick_when_due(node)
 
     def _exchange(self) -> None:
