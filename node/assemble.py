@@ -1,0 +1,170 @@
+"""A node put together from its folder: keys, configuration, task, store, and what the registry says."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import msgspec
+import numpy as np
+from coincurve import PrivateKey
+
+from gossip.messages import RoundResult
+from gossip.session import Identity, RoundStart
+from gossip.spec import TaskSpec, blob_digest
+from gossip.statements import Domain, sign
+from ledger.client import LedgerClient
+from ledger.types import Roster
+from node import metrics, train
+from node.baseline import train_alone
+from node.chainqueue import ChainQueue
+from node.config import Config
+from node.errors import ConfigError, TaskError
+from node.keys import Keys
+from node.learner import TaskLearner, initial_model
+from node.progress import Progress
+from node.runner import Node
+from node.store import Store
+from node.tasks import load_task
+from node.workshop import Workshop
+
+STORE_FILE = "node.store"
+EVALUATION_FILE = "evaluation.json"
+LOCAL_MODEL_FILE = "local.npz"
+PRIVATE_FILE = "private.npz"
+
+
+@dataclass
+class Assembled:
+    """Everything that a running node is made of."""
+
+    node: Node
+    first: RoundStart
+    learner: TaskLearner
+    store: Store
+    spec: TaskSpec
+    seed: int
+
+
+def assemble(folder: Path, config: Config, keys: Keys, pause_at: tuple[int, str] | None = None) -> Assembled:
+    """The node that lives in `folder`.
+
+    Raises:
+        ConfigError, TaskError, StoreError, LedgerError: something does not fit, in one sentence.
+    """
+    client = LedgerClient(config.ledger.rpc, config.ledger.registry, expect_chain_id=config.ledger.chain_id)
+    roster = client.roster()
+    spec = _spec(roster)
+    me = find_member(roster, keys)
+    task = load_task(config.node.task, {**config.node.options}, folder)
+    model = initial_model(task)
+    learner = TaskLearner(task, spec, config.node.seed)
+    if blob_digest(model).hex() != spec.initial_model:
+        raise TaskError("the task's starting model is not the one that the consortium agreed on")
+    store = Store(folder / STORE_FILE)
+    store.put(blob_digest(model), 0, model)
+    identity = Identity(
+        me=me,
+        signers=tuple(bytes.fromhex(address[2:]) for address in roster.signers),
+        sign=partial(sign, PrivateKey(keys.signer)),
+        domain=Domain(roster.chain_id, bytes.fromhex(roster.ledger[2:])),
+        config=roster.config_digest,
+        spec=spec,
+        timing=config.gossip.timing(),
+    )
+    workshop = Workshop(identity, learner, store, client.terms(), secrets.token_bytes)
+    node = Node(
+        roster=roster,
+        workshop=workshop,
+        store=store,
+        progress=Progress(folder),
+        chain=ChainQueue(client, store, keys.signer, me, len(roster.members)),
+        node_key=keys.node,
+        listen=(config.node.host, config.node.port),
+        last_round=spec.closing_round,
+        on_settled=partial(_after_round, learner, store, spec),
+        pause_at=pause_at,
+    )
+    _restore_private(learner, store)
+    first = RoundStart(0, blob_digest(model), None, (), (bytes(16),) * len(roster.members))
+    return Assembled(node, first, learner, store, spec, config.node.seed)
+
+
+def find_member(roster: Roster, keys: Keys) -> int:
+    """The roster index of the member with these keys.
+
+    Raises:
+        ConfigError: the registry does not know them.
+    """
+    for member in roster.members:
+        if member.signer == keys.signer_address:
+            if member.peer_id != keys.peer_id:
+                raise ConfigError(f"the registry holds another node key for {member.name}: {member.peer_id}")
+            return member.index
+    raise ConfigError(f"the registry {roster.registry} has no member with the signer {keys.signer_address}")
+
+
+def _spec(roster: Roster) -> TaskSpec:
+    try:
+        return TaskSpec.decode(roster.spec)
+    except ValueError as error:
+        raise ConfigError(f"the registry's task spec cannot be used: {error}") from error
+
+
+def _after_round(learner: TaskLearner, store: Store, spec: TaskSpec, result: RoundResult) -> dict[str, object]:
+    """Keep the private parameters, and say how good the model now is on the own test rows."""
+    arrays = {name: value.numpy().tolist() for name, value in learner.private.items()}
+    store.save_private(result.round, msgspec.msgpack.encode(arrays))
+    model = store.get(result.model)
+    if model is None or not len(learner.rows.test_y):
+        return {}
+    found = metrics.accuracy(learner.predict(model, learner.rows.test_x), learner.rows.test_y)
+    return {"own_accuracy": round(found, 4)}
+
+
+def _restore_private(learner: TaskLearner, store: Store) -> None:
+    import torch
+
+    saved = store.load_private(1 << 62)
+    if saved is not None:
+        arrays = msgspec.msgpack.decode(saved)
+        learner.private = {
+            name: torch.tensor(arrays[name], dtype=torch.float64).reshape(value.shape)
+            for name, value in learner.private.items()
+        }
+
+
+def evaluate(folder: Path, assembled: Assembled) -> None:
+    """Write what the member gained: its own model and the consortium's, both on its own test rows."""
+    learner, spec = assembled.learner, assembled.spec
+    latest = assembled.store.latest_checkpoint()
+    if latest is None:
+        return
+    rows = learner.rows
+    state, private = train_alone(learner.task, rows, learner.training, spec.rounds, assembled.seed)
+    local = train.predict(learner.task, state, private, rows.test_x)
+    federated = learner.predict(latest[2], rows.test_x)
+    report = {
+        "rows": len(rows.train_y) + len(rows.validation_y) + len(rows.test_y),
+        "local": _quality(local, rows.test_y),
+        "federated": _quality(federated, rows.test_y),
+    }
+    (folder / EVALUATION_FILE).write_text(json.dumps(report, indent=1))
+    np.savez(
+        folder / LOCAL_MODEL_FILE,
+        shared=state.shared,
+        mean=state.mean,
+        variance=state.variance,
+        **{f"private.{name}": value.numpy() for name, value in private.items()},
+    )
+    np.savez(folder / PRIVATE_FILE, **{f"private.{name}": value.numpy() for name, value in learner.private.items()})
+
+
+def _quality(probabilities: train.Vector, labels: np.ndarray) -> dict[str, float | None]:
+    return {
+        "own_accuracy": metrics.accuracy(probabilities, labels),
+        "own_auc": metrics.auc(probabilities, labels),
+    }

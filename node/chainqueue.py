@@ -1,0 +1,100 @@
+"""Settled results on their way to the ledger: in order, by one member at a time, however long the chain is away."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+import msgspec
+import structlog
+import trio
+
+from gossip.messages import RoundResult as AgreedResult
+from gossip.results import scores_digest
+from ledger.client import LedgerClient
+from ledger.errors import LedgerError
+from ledger.types import RoundResult, bitmap_of
+from node.store import Store
+
+log = structlog.get_logger()
+
+POLL_SECONDS = 0.3
+TURN_SECONDS = 4.0
+"""That each member waits for the one whose turn it is, before it submits a result itself."""
+_CLIENT_THREADS = 1
+_T = TypeVar("_T")
+
+Signatures = tuple[tuple[int, bytes], ...]
+
+
+class ChainQueue:
+    """Submits the store's queued results; the store keeps them until the ledger shows them."""
+
+    def __init__(self, client: LedgerClient, store: Store, key: bytes, me: int, n: int) -> None:
+        self._client = client
+        self._store = store
+        self._key = key
+        self._me = me
+        self._n = n
+        self._waiting_since: dict[int, float] = {}
+        self._limiter = trio.CapacityLimiter(_CLIENT_THREADS)
+
+    @property
+    def has_pending(self) -> bool:
+        return bool(self._store.pending_results())
+
+    async def run(self, on_recorded: Callable[[int, str], Awaitable[None]]) -> None:
+        """Submit what is queued, for ever."""
+        pause = POLL_SECONDS
+        while True:
+            await trio.sleep(pause)
+            try:
+                await self._submit_next(on_recorded)
+                pause = POLL_SECONDS
+            except LedgerError as error:
+                log.warning("ledger.unavailable", reason=str(error))
+                pause = min(2 * pause, 10.0)
+
+    async def _submit_next(self, on_recorded: Callable[[int, str], Awaitable[None]]) -> None:
+        pending = self._store.pending_results()
+        if not pending:
+            return
+        round_id, data = pending[0]
+        since = self._waiting_since.setdefault(round_id, time.monotonic())
+        recorded = await self._call(self._client.next_round)
+        if recorded > round_id:
+            self._store.mark_recorded(round_id, "")
+            return
+        turns = (self._me - round_id) % self._n
+        if recorded < round_id or time.monotonic() - since < turns * TURN_SECONDS:
+            return
+        agreed, signatures = msgspec.msgpack.decode(data, type=tuple[AgreedResult, Signatures])
+        tx = await self._call(lambda: self._submit(agreed, signatures))
+        self._store.mark_recorded(round_id, tx)
+        await on_recorded(round_id, tx)
+
+    def _submit(self, agreed: AgreedResult, signatures: Signatures) -> str:
+        members = bitmap_of(index for index, _ in signatures)
+        joined = b"".join(signature for _, signature in signatures)
+        return str(self._client.submit(self._key, ledger_result(agreed), agreed.scores, members, joined))
+
+    async def _call(self, call: Callable[[], _T]) -> _T:
+        return await trio.to_thread.run_sync(call, limiter=self._limiter, abandon_on_cancel=True)
+
+
+def ledger_result(agreed: AgreedResult) -> RoundResult:
+    """The agreed result in the ledger's words."""
+    return RoundResult(
+        round=agreed.round,
+        kind=agreed.kind,
+        outcome=agreed.outcome,
+        previous=agreed.previous,
+        config=agreed.config,
+        dealers=agreed.dealers,
+        model=agreed.model,
+        deals=agreed.deals,
+        scores=scores_digest(agreed.scores),
+        rewards=agreed.rewards,
+        rewards_total=int.from_bytes(agreed.rewards_total, "big"),
+    )

@@ -1,0 +1,157 @@
+"""The command line: results on standard output, logs on standard error, one clear sentence for every error."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(
+    name="mycelia",
+    help="Institutions learn together, show nobody their data, and put on a ledger what each contributed.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+FolderArgument = Annotated[Path, typer.Argument(help="The node's folder.")]
+RpcOption = Annotated[str, typer.Option(help="JSON-RPC URL of the chain.")]
+RegistryOption = Annotated[str, typer.Option(help="Address of the MemberRegistry.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+
+
+@app.command()
+def init(
+    folder: FolderArgument,
+    name: Annotated[str, typer.Option(help="Name of the institution, as the registry will show it.")],
+    task: Annotated[str, typer.Option(help="The task as module:object, or the name of a built-in one.")],
+    port: Annotated[int, typer.Option(help="Port to listen on.")] = 4001,
+    host: Annotated[str, typer.Option(help="Address that the other members reach this node at.")] = "127.0.0.1",
+    option: Annotated[list[str] | None, typer.Option(help="NAME=VALUE for the task; repeatable.")] = None,
+) -> None:
+    """Make a node's keys and configuration; prints the entry that the registry needs."""
+    from node import commands
+
+    commands.init(folder, name, task, host, port, option or [])
+
+
+@app.command()
+def deploy(
+    members: Annotated[list[Path], typer.Argument(help="The member.json that each `mycelia init` wrote.")],
+    rpc: RpcOption,
+    task_from: Annotated[Path, typer.Option(help="A node's folder whose task the consortium will learn.")],
+    key: Annotated[Path | None, typer.Option(help="File with the deployer's key in hex; default: devchain's.")] = None,
+    rounds: Annotated[int, typer.Option(min=1, help="Training rounds.")] = 5,
+    budget_ether: Annotated[float, typer.Option(min=0, help="Reward budget of a training round.")] = 1.0,
+    participation_ppm: Annotated[int, typer.Option(min=0, max=1_000_000, help="Part of it shared equally.")] = 500_000,
+    dispute_seconds: Annotated[int, typer.Option(min=0, help="Before a round's rewards can be claimed.")] = 3600,
+) -> None:
+    """Deploy registry, ledger and vault with these members as the first roster; prints the registry's address."""
+    from node import commands
+
+    commands.deploy(members, rpc, task_from, key, rounds, budget_ether, participation_ppm, dispute_seconds)
+
+
+@app.command()
+def run(
+    folder: FolderArgument,
+    rpc: Annotated[str | None, typer.Option(help="JSON-RPC URL; default: from the configuration.")] = None,
+    registry: Annotated[str | None, typer.Option(help="Registry address; default: from the configuration.")] = None,
+) -> None:
+    """Take part: train, share, agree, record, until the task's rounds are over."""
+    from node import commands
+
+    commands.run(folder, rpc, registry)
+
+
+@app.command()
+def status(folder: FolderArgument, as_json: JsonOption = False) -> None:
+    """Where a node is, and for whom it last waited in vain."""
+    from node import commands
+
+    commands.status(folder, as_json)
+
+
+@app.command()
+def claim(
+    folder: FolderArgument,
+    rpc: Annotated[str | None, typer.Option(help="JSON-RPC URL; default: from the configuration.")] = None,
+    registry: Annotated[str | None, typer.Option(help="Registry address; default: from the configuration.")] = None,
+) -> None:
+    """Claim this member's reward; prints what was paid, in wei."""
+    from node import commands
+
+    commands.claim(folder, rpc, registry)
+
+
+@app.command()
+def export(
+    folder: FolderArgument,
+    out: Annotated[Path, typer.Argument(help="File to write, in safetensors format.")],
+) -> None:
+    """Write the latest agreed model, with this member's private parameters beside the shared ones."""
+    from node import commands
+
+    commands.export(folder, out)
+
+
+@app.command()
+def audit(rpc: RpcOption, registry: RegistryOption, as_json: JsonOption = False) -> None:
+    """Check everything the ledger shows, believing nobody; exits 3 if something does not fit."""
+    from node import commands
+
+    commands.audit(rpc, registry, as_json)
+
+
+@app.command()
+def devchain(
+    port: Annotated[int, typer.Option(help="Port on 127.0.0.1; 0 = any that is free.")] = 8545,
+) -> None:
+    """An Ethereum chain in this process, for trying things out; nothing of it is kept."""
+    from node import commands
+
+    commands.devchain(port)
+
+
+@app.command()
+def demo(
+    data: Annotated[str, typer.Option(help="breast-cancer or heart.")] = "breast-cancer",
+    data_dir: Annotated[Path | None, typer.Option(help="Folder with the four heart-disease files.")] = None,
+    nodes: Annotated[int, typer.Option(help="Hospitals, 3 to 8 (heart has four).")] = 4,
+    rounds: Annotated[int, typer.Option(min=1, max=1000, help="Training rounds.")] = 5,
+    seed: Annotated[int, typer.Option(min=0, help="Of the split, the test rows and local training.")] = 1,
+    kill: Annotated[list[str] | None, typer.Option(help="NAME@ROUND[:PHASE]: kill a node there.")] = None,
+    restart: Annotated[list[str] | None, typer.Option(help="NAME@ROUND: bring a killed node back.")] = None,
+    keep: Annotated[Path | None, typer.Option(help="Keep everything in this folder.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Hospitals learn together on this machine: a chain, a node each, rewards, and an auditor."""
+    from node import demo as demonstration
+
+    demonstration.demo(
+        demonstration.Plan.validated(data, data_dir, nodes, rounds, seed, kill or [], restart or [], keep), as_json
+    )
+
+
+def main() -> None:
+    """Run the command line; every error that we know becomes one sentence and an exit code."""
+    from node.processes import die_with_parent
+
+    die_with_parent()
+    from gossip.errors import GossipError
+    from ledger.errors import LedgerError
+    from node.errors import EXIT_INTERRUPTED, NodeError, exit_code
+
+    try:
+        app(standalone_mode=True)
+    except (NodeError, GossipError, LedgerError) as error:
+        typer.echo(f"mycelia: {error}", err=True)
+        sys.exit(exit_code(error))
+    except KeyboardInterrupt:
+        sys.exit(EXIT_INTERRUPTED)
+
+
+if __name__ == "__main__":
+    main()

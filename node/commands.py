@@ -1,0 +1,249 @@
+"""What each command does, with plain arguments; `node.cli` only parses."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from node.builtin import ROWS_FILE, TASKS, make_spec
+from node.config import Config, GossipConfig, LedgerConfig, NodeConfig, load_config, write_config
+from node.errors import EXIT_AUDIT, ConfigError
+from node.keys import Keys, create_keys, load_keys
+
+MEMBER_FILE = "member.json"
+PAUSE_VARIABLE = "MYCELIA_PAUSE_AT"
+"""ROUND:PHASE in which a node sleeps for a second, so that a test can end it there."""
+
+
+def init(folder: Path, name: str, task: str, host: str, port: int, options: list[str]) -> None:
+    """Write keys, `mycelia.toml` and `member.json`."""
+    pairs = dict(split_pair(option) for option in options)
+    if task in TASKS:
+        pairs.setdefault("path", str((folder / ROWS_FILE).absolute()))
+        task = f"node.builtin:{TASKS[task].__name__}"
+    folder.mkdir(parents=True, exist_ok=True)
+    prepare(folder, NodeConfig(name=name, host=host, port=port, task=task, options=pairs, seed=0), GossipConfig())
+    print(folder / MEMBER_FILE)
+
+
+def prepare(folder: Path, node: NodeConfig, gossip: GossipConfig) -> Keys:
+    """A new node's folder; nothing that exists is overwritten."""
+    write_config(folder, Config(node=node, ledger=LedgerConfig(rpc="", registry=""), gossip=gossip))
+    keys = create_keys(folder)
+    entry = {
+        "name": node.name,
+        "account": keys.account_address,
+        "signer": keys.signer_address,
+        "peer_id": keys.peer_id,
+        "address": f"{node.host}:{node.port}",
+    }
+    (folder / MEMBER_FILE).write_text(json.dumps(entry, indent=1) + "\n")
+    return keys
+
+
+def deploy(
+    members: list[Path],
+    rpc: str,
+    task_from: Path,
+    key: Path | None,
+    rounds: int,
+    budget_ether: float,
+    participation_ppm: int,
+    dispute_seconds: int,
+) -> None:
+    """Deploy the contracts, fund the vault for every round, print the registry."""
+    from ledger.devchain import DEV_KEYS
+    from ledger.types import VaultTerms
+    from node.tasks import load_task
+
+    config = load_config(task_from)
+    task = load_task(config.node.task, dict(config.node.options), task_from)
+    terms = VaultTerms(int(budget_ether * 10**18), participation_ppm, dispute_seconds)
+    deployer = DEV_KEYS[0] if key is None else _read_hex_key(key)
+    print(
+        deploy_for(
+            [read_member(path, i) for i, path in enumerate(members)], rpc, deployer, make_spec(task, rounds), terms
+        )
+    )
+
+
+def deploy_for(members: list[Any], rpc: str, deployer: str | bytes, spec: Any, terms: Any) -> str:
+    """Deploy with these members and a vault that can pay every round; the registry's address."""
+    from ledger.deploy import deploy as deploy_contracts
+
+    return str(deploy_contracts(rpc, deployer, members, spec.encode(), terms, terms.round_budget_wei * spec.rounds))
+
+
+def read_member(path: Path, index: int) -> Any:
+    """The roster entry in a member.json.
+
+    Raises:
+        ConfigError: the file is missing or says something else.
+    """
+    from ledger.types import Member
+
+    try:
+        entry = json.loads(path.read_text())
+        host, port = Member.split_net_address(entry["address"])
+        return Member(index, entry["account"], entry["signer"], entry["name"], entry["peer_id"], host, port)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ConfigError(f"{path} is not a member.json as `mycelia init` writes it: {error}") from error
+
+
+def run(folder: Path, rpc: str | None, registry: str | None) -> None:
+    """Run the node until its rounds are over."""
+    import trio
+
+    from node.assemble import assemble, evaluate
+    from node.log import set_up
+
+    set_up()
+    config, keys = _opened(folder, rpc, registry)
+    assembled = assemble(folder, config, keys, _pause_from_environment())
+    try:
+        trio.run(assembled.node.run, assembled.first, strict_exception_groups=False)
+        evaluate(folder, assembled)
+        assembled.node.progress.note("finished")
+    finally:
+        assembled.node.progress.close()
+        assembled.store.close()
+
+
+def status(folder: Path, as_json: bool) -> None:
+    """Print the state that the node last wrote."""
+    from node.progress import STATUS_FILE
+
+    try:
+        state = json.loads((folder / STATUS_FILE).read_text())
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"no node has run in {folder} yet: {error}") from error
+    if as_json:
+        print(json.dumps(state))
+        return
+    state["updated"] = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(state["updated"]))
+    for name, value in state.items():
+        print(f"{name:<14}{value}")
+
+
+def claim(folder: Path, rpc: str | None, registry: str | None) -> None:
+    """Activate the newest rewards whose dispute window is over, and claim this member's part."""
+    config, keys = _opened(folder, rpc, registry)
+    print(claim_for(keys, config.ledger.rpc, config.ledger.registry))
+
+
+def claim_for(keys: Keys, rpc: str, registry: str) -> int:
+    """Wei paid to the member with these keys."""
+    from ledger.client import LedgerClient
+    from ledger.rewards import pay, rewards_proof
+    from node.assemble import find_member
+
+    client = LedgerClient(rpc, registry)
+    roster, terms = client.roster(), client.terms()
+    me, n = find_member(roster, keys), len(roster.members)
+    cumulative, latest = [0] * n, None
+    for record in client.records():
+        added = pay(terms, record.result.kind, record.result.outcome, record.result.dealers, record.scores, n)
+        cumulative = [old + new for old, new in zip(cumulative, added, strict=True)]
+        latest = record.result
+    if latest is None or not cumulative[me]:
+        return 0
+    already = client.claimed_wei(me)
+    if already >= cumulative[me]:
+        return 0
+    client.activate(keys.signer, latest)
+    client.claim(keys.signer, me, cumulative[me], rewards_proof(cumulative, me))
+    return cumulative[me] - already
+
+
+def export(folder: Path, out: Path) -> None:
+    """Write the latest model with this member's private parameters, by their names."""
+    import msgspec
+    import numpy as np
+    import safetensors.numpy
+
+    from node.assemble import STORE_FILE
+    from node.model import decode
+    from node.store import Store
+    from node.tasks import load_task
+    from node.train import split_parameters, unflatten
+
+    config = load_config(folder)
+    task = load_task(config.node.task, dict(config.node.options), folder)
+    store = Store(folder / STORE_FILE)
+    try:
+        latest, saved = store.latest_checkpoint(), store.load_private(1 << 62)
+    finally:
+        store.close()
+    if latest is None:
+        raise ConfigError(f"the node in {folder} has no agreed model yet")
+    state = decode(latest[2], make_spec(task, 1))
+    shared, private = split_parameters(task, task.build_model())
+    tensors = {name: value.numpy() for name, value in unflatten(state.shared, shared).items()}
+    for name, values in msgspec.msgpack.decode(saved or b"\x80").items():
+        tensors[name] = np.array(values, dtype=np.float64).reshape(private[name].shape)
+    tensors |= {"standardise.mean": state.mean, "standardise.variance": state.variance}
+    out.write_bytes(safetensors.numpy.save(tensors))
+    print(out)
+
+
+def audit(rpc: str, registry: str, as_json: bool) -> None:
+    """Print what was checked; exit 3 with every finding named if something does not fit."""
+    from ledger.audit import audit as check
+
+    report = check(rpc, registry)
+    if as_json:
+        print(json.dumps(report.as_json()))
+    else:
+        for name, count in report.as_json()["checked"].items():
+            print(f"{name:<12}{count:>24}")
+        for finding in report.findings:
+            print(f"FINDING {finding.code}: {finding.text}")
+        print("everything fits" if report.ok else f"{len(report.findings)} findings")
+    if not report.ok:
+        sys.exit(EXIT_AUDIT)
+
+
+def devchain(port: int) -> None:
+    """Serve until interrupted; the first line on standard output says where."""
+    from ledger.devchain import serve
+
+    def ready(url: str, chain_id: int) -> None:
+        print(json.dumps({"rpc": url, "chain_id": chain_id}), flush=True)
+
+    serve("127.0.0.1", port, ready)
+
+
+def split_pair(text: str) -> tuple[str, str]:
+    """NAME=VALUE in two."""
+    name, separator, value = text.partition("=")
+    if not name or not separator:
+        raise ConfigError(f"an option is NAME=VALUE, found {text!r}")
+    return name, value
+
+
+def _opened(folder: Path, rpc: str | None, registry: str | None) -> tuple[Config, Keys]:
+    flags = {"ledger.rpc": rpc, "ledger.registry": registry}
+    config = load_config(folder, flags={name: value for name, value in flags.items() if value is not None})
+    for name, value in (("rpc", config.ledger.rpc), ("registry", config.ledger.registry)):
+        if not value:
+            raise ConfigError(f"{folder}/mycelia.toml: ledger.{name} is empty; name it there or with --{name}")
+    return config, load_keys(folder)
+
+
+def _read_hex_key(path: Path) -> bytes:
+    try:
+        return bytes.fromhex(path.read_text().strip().removeprefix("0x"))
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{path} holds no key in hex: {error}") from error
+
+
+def _pause_from_environment() -> tuple[int, str] | None:
+    text = os.environ.get(PAUSE_VARIABLE)
+    if not text:
+        return None
+    number, _, phase = text.partition(":")
+    return int(number), phase

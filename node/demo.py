@@ -1,0 +1,373 @@
+"""`mycelia demo`: a chain, a node for each hospital and an auditor, each a process of its own, on this machine.
+
+A node gets its folder, its own rows, the RPC URL and the registry's address; peers' addresses come from the chain.  The
+auditor gets URL and registry.  Only this process, which made the hospitals, ever looks at all of their test rows.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from gossip.state import PHASES
+from node.builtin import ROWS_FILE, TASKS, builtin_task, make_spec
+from node.commands import MEMBER_FILE, PAUSE_VARIABLE, claim_for, deploy_for, prepare, read_member
+from node.config import GossipConfig, NodeConfig, set_registry
+from node.data import Hospital, breast_cancer_hospitals, heart_hospitals
+from node.errors import ConfigError, NodeError
+from node.keys import Keys
+from node.processes import Processes
+from node.progress import PROGRESS_FILE
+
+WEI = 10**18
+DISPUTE_SECONDS = 1
+START_SECONDS = 60.0
+ROUND_SECONDS = 90.0
+GAS_WEI = WEI
+POLL_SECONDS = 0.05
+
+TIMING = GossipConfig(
+    open_seconds=1.5,
+    train_seconds=15.0,
+    prove_seconds=4.0,
+    receipt_seconds=4.0,
+    agree_seconds=6.0,
+    reveal_seconds=8.0,
+    score_seconds=4.0,
+    grace_seconds=0.3,
+)
+
+
+@dataclass(frozen=True)
+class Kill:
+    """SIGKILL for a node when it is seen to enter a phase."""
+
+    name: str
+    round: int
+    phase: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to show, checked."""
+
+    data: str
+    hospitals: tuple[Hospital, ...]
+    rounds: int
+    seed: int
+    kills: tuple[Kill, ...]
+    restarts: tuple[tuple[str, int], ...]
+    keep: Path | None
+
+    @classmethod
+    def validated(
+        cls,
+        data: str,
+        data_dir: Path | None,
+        nodes: int,
+        rounds: int,
+        seed: int,
+        kill: list[str],
+        restart: list[str],
+        keep: Path | None,
+    ) -> Plan:
+        """A plan that can be carried out.
+
+        Raises:
+            ConfigError: what was asked for cannot be shown, and why.
+        """
+        if data not in TASKS:
+            raise ConfigError(f"there is no data set {data!r}; there are {', '.join(TASKS)}")
+        if not 3 <= nodes <= 8:
+            raise ConfigError(f"--nodes is 3 to 8, found {nodes}")
+        if data == "heart" and data_dir is None:
+            raise ConfigError("the heart data are four hospitals' files; name their folder with --data-dir")
+        if data == "heart" and nodes != 4:
+            raise ConfigError(f"the heart data come from four hospitals; --nodes {nodes} does not fit")
+        if kill and nodes == 3:
+            raise ConfigError("three nodes need all three: with n = 3 a round halts on any loss, so nothing is killed")
+        if keep is not None and keep.exists() and any(keep.iterdir()):
+            raise ConfigError(f"the folder {keep} is not empty; name a new one with --keep")
+        found = breast_cancer_hospitals(nodes, seed) if data_dir is None else heart_hospitals(data_dir, seed)
+        names = [hospital.name for hospital in found]
+        kills = tuple(_parse_kill(text, names, rounds) for text in kill)
+        restarts = tuple(_parse_point(text, names, rounds, "--restart") for text in restart)
+        return cls(data, tuple(found), rounds, seed, kills, restarts, keep)
+
+
+def _parse_kill(text: str, names: list[str], rounds: int) -> Kill:
+    point, _, phase = text.partition(":")
+    name, round_id = _parse_point(point, names, rounds, "--kill")
+    phase = (phase or "TRAIN").upper()
+    if phase not in PHASES:
+        raise ConfigError(f"--kill {text}: a phase is one of {', '.join(PHASES)}")
+    return Kill(name, round_id, phase)
+
+
+def _parse_point(text: str, names: list[str], rounds: int, option: str) -> tuple[str, int]:
+    name, _, number = text.partition("@")
+    if name not in names:
+        raise ConfigError(f"{option} {text}: there is no {name!r}; there are {', '.join(names)}")
+    if not number.isdigit() or int(number) > rounds + 1:
+        raise ConfigError(f"{option} {text}: a round is 0 (statistics) to {rounds + 1} (closing), as in {name}@2")
+    return name, int(number)
+
+
+@dataclass
+class Stage:
+    """A consortium on this machine, while it runs."""
+
+    plan: Plan
+    folder: Path
+    processes: Processes
+    keys: list[Keys]
+    rpc: str = ""
+    registry: str = ""
+    running: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+    lines: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    offsets: dict[str, int] = field(default_factory=dict)
+    killed: dict[str, Kill] = field(default_factory=dict)
+
+    @property
+    def names(self) -> list[str]:
+        return [hospital.name for hospital in self.plan.hospitals]
+
+    def home(self, name: str) -> Path:
+        return self.folder / name
+
+
+def demo(plan: Plan, as_json: bool) -> None:
+    """Run the plan and print what came of it."""
+    from node import demo_view
+
+    started = time.monotonic()
+    with _folder(plan.keep) as folder, Processes() as processes:
+        view = demo_view.View(plan, quiet=as_json or not sys.stderr.isatty())
+        with view:
+            stage = _set_up(plan, folder, processes)
+            view.say(f"chain {stage.rpc}, registry {stage.registry}, dispute window {DISPUTE_SECONDS} s")
+            _run_rounds(stage, view)
+            rewards = _claim(stage)
+            audit = _audit(stage)
+        report = _report(stage, rewards, audit, time.monotonic() - started)
+        (folder / "report.json").write_text(json.dumps(report, indent=1))
+    if as_json:
+        print(json.dumps(report))
+    else:
+        demo_view.print_report(report)
+    if not audit["ok"]:
+        sys.exit(3)
+
+
+@contextmanager
+def _folder(keep: Path | None) -> Iterator[Path]:
+    folder = keep or Path(tempfile.mkdtemp(prefix="mycelia-demo-"))
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        yield folder
+    finally:
+        if keep is None:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+# --- setting up -----------------------------------------------------------------------------------------------------
+
+
+def _set_up(plan: Plan, folder: Path, processes: Processes) -> Stage:
+    stage = Stage(plan, folder, processes, [])
+    chain = processes.start(["devchain", "--port", "0"], folder / "devchain.log", stdout=subprocess.PIPE)
+    ports = _free_ports(len(plan.hospitals))
+    for hospital, port in zip(plan.hospitals, ports, strict=True):
+        home = stage.home(hospital.name)
+        home.mkdir()
+        hospital.write(home / ROWS_FILE)
+        stage.keys.append(prepare(home, _node_config(plan, hospital.name, home, port), TIMING))
+    stage.rpc = _read_rpc(chain, folder)
+    _deploy(stage)
+    for index, name in enumerate(stage.names):
+        set_registry(stage.home(name), stage.rpc, stage.registry)
+        _start_node(stage, name)
+        stage.lines[name] = []
+        del index
+    return stage
+
+
+def _node_config(plan: Plan, name: str, home: Path, port: int) -> NodeConfig:
+    task = f"node.builtin:{TASKS[plan.data].__name__}"
+    options = {"path": str(home / ROWS_FILE)}
+    return NodeConfig(name=name, host="127.0.0.1", port=port, task=task, options=options, seed=plan.seed)
+
+
+def _free_ports(count: int) -> list[int]:
+    sockets = [socket.socket() for _ in range(count)]
+    try:
+        for one in sockets:
+            one.bind(("127.0.0.1", 0))
+        return [one.getsockname()[1] for one in sockets]
+    finally:
+        for one in sockets:
+            one.close()
+
+
+def _read_rpc(chain: subprocess.Popen[bytes], folder: Path) -> str:
+    line = chain.stdout.readline() if chain.stdout is not None else b""
+    if not line:
+        raise NodeError(f"the chain did not start; its log is {folder / 'devchain.log'}")
+    return str(json.loads(line)["rpc"])
+
+
+def _deploy(stage: Stage) -> None:
+    from ledger.deploy import send_wei
+    from ledger.devchain import DEV_KEYS
+    from ledger.types import VaultTerms
+
+    plan = stage.plan
+    task = builtin_task(plan.data, stage.home(stage.names[0]))
+    members = [read_member(stage.home(name) / MEMBER_FILE, index) for index, name in enumerate(stage.names)]
+    terms = VaultTerms(WEI, 500_000, DISPUTE_SECONDS)
+    stage.registry = deploy_for(members, stage.rpc, DEV_KEYS[0], make_spec(task, plan.rounds), terms)
+    for keys in stage.keys:
+        send_wei(stage.rpc, DEV_KEYS[0], keys.signer_address, GAS_WEI)
+
+
+def _start_node(stage: Stage, name: str) -> None:
+    pauses = [kill for kill in stage.plan.kills if kill.name == name and name not in stage.killed]
+    environment = {PAUSE_VARIABLE: f"{pauses[0].round}:{pauses[0].phase}"} if pauses else {}
+    home = stage.home(name)
+    stage.running[name] = stage.processes.start(["run", str(home)], home / "node.log", **environment)
+
+
+# --- running --------------------------------------------------------------------------------------------------------
+
+
+def _run_rounds(stage: Stage, view: Any) -> None:
+    """Follow the nodes until each has ended, killing and restarting as planned."""
+    last_news = time.monotonic()
+    limit = START_SECONDS
+    while stage.running:
+        time.sleep(POLL_SECONDS)
+        for name, line in _new_lines(stage):
+            last_news, limit = time.monotonic(), ROUND_SECONDS
+            stage.lines[name].append(line)
+            view.show(name, line)
+            _kill_if_planned(stage, name, line, view)
+            _restart_if_planned(stage, line, view)
+        for name, process in list(stage.running.items()):
+            if process.poll() is not None:
+                del stage.running[name]
+                if process.returncode != 0:
+                    raise NodeError(f"the node {name} ended with {process.returncode}: {_last_line(stage, name)}")
+        if time.monotonic() - last_news > limit:
+            raise NodeError(f"nothing happened for {limit:.0f} s; the logs are in {stage.folder}")
+
+
+def _new_lines(stage: Stage) -> list[tuple[str, dict[str, Any]]]:
+    found = []
+    for name in stage.names:
+        path = stage.home(name) / PROGRESS_FILE
+        if not path.exists():
+            continue
+        with path.open("rb") as file:
+            file.seek(stage.offsets.get(name, 0))
+            data = file.read()
+        whole = data[: data.rfind(b"\n") + 1]
+        stage.offsets[name] = stage.offsets.get(name, 0) + len(whole)
+        found += [(name, json.loads(line)) for line in whole.splitlines()]
+    return found
+
+
+def _kill_if_planned(stage: Stage, name: str, line: dict[str, Any], view: Any) -> None:
+    for kill in stage.plan.kills:
+        here = line["event"] == "entered" and (line["round"], line["phase"]) == (kill.round, kill.phase)
+        if here and kill.name == name and name not in stage.killed and name in stage.running:
+            process = stage.running.pop(name)
+            process.kill()
+            process.wait()
+            stage.killed[name] = kill
+            view.say(f"killed {name} in round {kill.round}, phase {kill.phase}")
+
+
+def _restart_if_planned(stage: Stage, line: dict[str, Any], view: Any) -> None:
+    for name, round_id in stage.plan.restarts:
+        due = line["event"] == "entered" and line["round"] >= round_id
+        if due and name in stage.killed and name not in stage.running and not _has_returned(stage, name):
+            stage.lines[name].append({"event": "restarted"})
+            _start_node(stage, name)
+            view.say(f"restarted {name} in round {line['round']}")
+
+
+def _has_returned(stage: Stage, name: str) -> bool:
+    return any(line["event"] == "restarted" for line in stage.lines[name])
+
+
+def _last_line(stage: Stage, name: str) -> str:
+    try:
+        lines = (stage.home(name) / "node.log").read_text(errors="replace").strip().splitlines()
+    except OSError:
+        return "it left no log"
+    return lines[-1][-300:] if lines else "it left no log"
+
+
+# --- rewards, audit, report -----------------------------------------------------------------------------------------
+
+
+def _claim(stage: Stage) -> list[int]:
+    """Wait out the dispute window, then claim for every member, those that died included: anyone may."""
+    from ledger.client import LedgerClient
+
+    time.sleep(DISPUTE_SECONDS + 0.2)
+    LedgerClient(stage.rpc, stage.registry).increase_time(DISPUTE_SECONDS + 1)
+    return [claim_for(keys, stage.rpc, stage.registry) for keys in stage.keys]
+
+
+def _audit(stage: Stage) -> dict[str, Any]:
+    out = stage.folder / "audit.json"
+    with out.open("wb") as file:
+        arguments = ["audit", "--rpc", stage.rpc, "--registry", stage.registry, "--json"]
+        process = stage.processes.start(arguments, stage.folder / "audit.log", stdout=file)
+    if process.wait(timeout=120) not in (0, 3):
+        raise NodeError(f"the auditor ended with {process.returncode}; its log is {stage.folder / 'audit.log'}")
+    return dict(json.loads(out.read_text()))
+
+
+def _report(stage: Stage, rewards: list[int], audit: dict[str, Any], seconds: float) -> dict[str, Any]:
+    from node.demo_quality import member_qualities
+
+    settled = _settled(stage)
+    scores = _summed_scores(settled, len(stage.names))
+    qualities = member_qualities(stage)
+    members = [
+        {"name": name, **qualities[name], "score_ppm": scores[index], "reward_wei": rewards[index]}
+        for index, name in enumerate(stage.names)
+    ]
+    keys = ("round", "attempt", "dealers", "seconds", "model_digest", "result_digest", "tx")
+    rounds = [{key: entry.get(key) for key in keys} for entry in settled]
+    return {"members": members, "rounds": rounds, "audit": audit, "seconds": round(seconds, 1)}
+
+
+def _settled(stage: Stage) -> list[dict[str, Any]]:
+    """Each round as the first member that settled it saw it, with the transaction that recorded it."""
+    rounds: dict[int, dict[str, Any]] = {}
+    transactions: dict[int, str] = {}
+    for lines in stage.lines.values():
+        for line in lines:
+            if line["event"] == "settled":
+                rounds.setdefault(line["round"], dict(line))
+            elif line["event"] == "recorded":
+                transactions[line["round"]] = line["tx"]
+    return [{**rounds[number], "tx": transactions.get(number)} for number in sorted(rounds)]
+
+
+def _summed_scores(settled: list[dict[str, Any]], n: int) -> list[int]:
+    scored = [entry["scores"] for entry in settled if entry["scores"] is not None]
+    return [sum(scores[index] for scores in scored) for index in range(n)]

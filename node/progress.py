@@ -1,0 +1,36 @@
+"""What a node tells the outside about itself: a line for each step it takes, and its present state as a file."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+PROGRESS_FILE = "progress.jsonl"
+STATUS_FILE = "status.json"
+
+
+class Progress:
+    """Writes a node's progress into its folder; nothing in it is secret."""
+
+    def __init__(self, folder: Path) -> None:
+        self._file = (folder / PROGRESS_FILE).open("a", buffering=1)
+        self._status = folder / STATUS_FILE
+        self.state: dict[str, Any] = {}
+
+    def note(self, what: str, **values: Any) -> None:
+        """Append one line: what happened, when, with which values."""
+        self._file.write(json.dumps({"event": what, "time": round(time.time(), 3), **values}) + "\n")
+
+    def update(self, **values: Any) -> None:
+        """Replace values of the present state; the file is whole at every moment."""
+        self.state |= values
+        self.state["updated"] = round(time.time(), 3)
+        draft = self._status.with_suffix(".new")
+        draft.write_text(json.dumps(self.state, indent=1))
+        os.replace(draft, self._status)
+
+    def close(self) -> None:
+        self._file.close()
