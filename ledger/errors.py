@@ -57,9 +57,7 @@ class Reverted(LedgerError):
         self.values = dict(values or {})
         self.data = data
         shown = ", ".join(f"{key}={value}" for key, value in self.values.items())
-        super().__init__(
-            f"the contract refused: {name or 'no reason given'}" + (f"({shown})" if shown else "")
-        )
+        super().__init__(f"the contract refused: {name or 'no reason given'}" + (f"({shown})" if shown else ""))
 
 
 class TransactionFailed(LedgerError):
@@ -102,3 +100,7 @@ class PortTaken(LedgerError):
         super().__init__(f"the devchain cannot listen on {host}:{port}: {reason}")
         self.host = host
         self.port = port
+
+
+class InvalidRoster(LedgerError):
+    """The registry holds what no deployment by this package writes: text or addresses that are none."""
