@@ -1,0 +1,271 @@
+"""The deployment of one consortium, read and written through one endpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final
+
+from eth_abi.abi import decode
+from eth_abi.exceptions import DecodingError
+from eth_hash.auto import keccak
+
+from ledger.connection import Connection, Key
+from ledger.errors import ChainUnavailable, InvalidRoster, NoContract, ResultConflict, Reverted, TransactionFailed
+from ledger.rewards import pack_scores, unpack_scores
+from ledger.types import EMPTY, Member, Roster, RoundRecord, RoundResult, VaultTerms
+
+RESULT_ABI: Final = "(uint64,uint8,uint8,bytes32,bytes32,uint256,bytes32,bytes32,bytes32,bytes32,uint128)"
+RECORDED_TOPIC: Final = keccak(f"RoundRecorded(uint64,bytes32,{RESULT_ABI},bytes,uint256,bytes)".encode())
+SPEC_TOPIC: Final = keccak(b"SpecAdopted(bytes32,bytes)")
+
+CALL_GAS: Final = 250_000
+"""More than twice what `fund`, `activate` and `claim` with a proof for 64 members were measured to take."""
+
+SUBMIT_GAS: Final = 150_000
+SIGNATURE_GAS: Final = 12_000
+SCORE_GAS: Final = 1_500
+"""`submitRound` was measured below 60k + 8.2k a signature + 0.6k a member; a third more is allowed for."""
+
+
+class LedgerClient:
+    """Registry, ledger and vault of one deployment; blocking, for use from worker threads.
+
+    Args:
+        rpc_url: JSON-RPC endpoint over HTTP.
+        registry: address of the MemberRegistry, from which everything else is found.
+        expect_chain_id: chain id that the endpoint has to serve, if known.
+        first_block: no event of the deployment is older; spares long chains the search.
+
+    Raises:
+        ChainUnavailable: the endpoint does not answer as a chain does.
+        WrongChain: it serves another chain.
+        NoContract: one of the three contracts is not there.
+    """
+
+    def __init__(
+        self, rpc_url: str, registry: str, *, expect_chain_id: int | None = None, first_block: int = 0
+    ) -> None:
+        self._connection = Connection(rpc_url, expect_chain_id)
+        self._registry = self._connection.contract("MemberRegistry", registry)
+        self._ledger = self._named_contract("RoundLedger", self._read(self._registry, "ledger"))
+        self._vault = self._named_contract("RewardVault", self._read(self._registry, "vault"))
+        self._first_block = first_block
+        self._round_seen = (0, first_block)  # a round, and the block that recorded it
+
+    @property
+    def chain_id(self) -> int:
+        """EIP-155 id of the chain that the endpoint serves."""
+        return self._connection.chain_id
+
+    @property
+    def addresses(self) -> tuple[str, str, str]:
+        """Of registry, ledger and vault."""
+        return self._registry.address, self._ledger.address, self._vault.address
+
+    def roster(self) -> Roster:
+        """The members and the rules by which they work.
+
+        Raises:
+            InvalidRoster: the registry holds what cannot be a roster.
+        """
+        count = int(self._read(self._registry, "memberCount"))
+        entries = [self._read(self._registry, "member", index) for index in range(count)]
+        config = bytes(self._read(self._registry, "configDigest"))
+        try:
+            return Roster(
+                version=int(self._read(self._registry, "rosterVersion")),
+                config_digest=config,
+                quorum=int(self._read(self._registry, "quorum")),
+                members=tuple(_member(index, entry) for index, entry in enumerate(entries)),
+                spec=self._spec(),
+                registry=self._registry.address,
+                ledger=self._ledger.address,
+                vault=self._vault.address,
+                chain_id=self.chain_id,
+            )
+        except ValueError as error:
+            raise InvalidRoster(f"the registry's roster cannot be used: {error}") from error
+
+    def terms(self) -> VaultTerms:
+        """What the vault pays."""
+        return VaultTerms(
+            round_budget_wei=int(self._read(self._vault, "roundBudget")),
+            participation_ppm=int(self._read(self._vault, "participationPpm")),
+            dispute_window_seconds=int(self._read(self._vault, "disputeWindowSeconds")),
+        )
+
+    def next_round(self) -> int:
+        """The round that is to be recorded next."""
+        return int(self._read(self._ledger, "nextRound"))
+
+    def result_digest(self, round_id: int) -> bytes:
+        """Struct hash of the recorded result, 32 bytes; `EMPTY` while there is none."""
+        return bytes(self._read(self._ledger, "resultDigest", round_id))
+
+    def recorded_at(self, round_id: int) -> int:
+        """Time of the block that recorded the round, seconds since 1970; 0 while there is none."""
+        return int(self._read(self._ledger, "recordedAt", round_id))
+
+    def active_round(self) -> int:
+        """Round whose rewards can be claimed; 0 while none was activated: round 0 pays nothing."""
+        return int(self._read(self._vault, "activeRound"))
+
+    def active_root(self) -> bytes:
+        """Root of the rewards that can be claimed; `EMPTY` while there is none."""
+        return bytes(self._read(self._vault, "activeRoot"))
+
+    def records(self, from_round: int = 0) -> Iterator[RoundRecord]:
+        """The recorded rounds from this one on, in their order.
+
+        Raises:
+            ChainUnavailable: an event cannot be read, or belongs to a result that it does not contain.
+        """
+        seen, block = self._round_seen
+        start = block if seen <= from_round else self._first_block
+        for log in self._connection.logs(self._ledger.address, RECORDED_TOPIC, start):
+            record = decode_record(log)
+            if record.result.round < from_round:
+                continue
+            self._round_seen = (record.result.round, record.block)
+            yield record
+
+    def submit(
+        self, key: Key, result: RoundResult, scores: Sequence[int] | None, signers: int, signatures: bytes
+    ) -> str | None:
+        """Hash of the transaction that recorded `result`; None if this very result was recorded already.
+
+        Raises:
+            ResultConflict: the ledger has another result of this round.
+            Reverted: the ledger refuses it.
+            TransactionFailed: the endpoint does not take it, or nobody includes it in time.
+        """
+        if self._is_recorded(result):
+            return None
+        packed = b"" if scores is None else pack_scores(scores)
+        gas = SUBMIT_GAS + SIGNATURE_GAS * signers.bit_count() + SCORE_GAS * (len(packed) // 8)
+        call = self._ledger.functions.submitRound(result.as_tuple(), packed, signers, signatures)
+        try:
+            return self._send(key, call, gas)
+        except (Reverted, TransactionFailed):
+            # Any member may have been faster, between our look and our transaction.
+            if self._is_recorded(result):
+                return None
+            raise
+
+    def fund(self, key: Key, wei: int) -> str:
+        """Hash of the transaction that adds `wei` to the vault's pool."""
+        return self._send(key, self._vault.functions.fund(), CALL_GAS, wei)
+
+    def activate(self, key: Key, result: RoundResult) -> str:
+        """Hash of the transaction that makes the rewards of a recorded `result` claimable.
+
+        Raises:
+            Reverted: among others `DisputeWindowOpen`, `RoundNotNewer`, `TotalExceedsFunds`.
+        """
+        return self._send(key, self._vault.functions.activate(result.as_tuple()), CALL_GAS)
+
+    def claim(self, key: Key, index: int, cumulative: int, proof: Sequence[bytes]) -> str:
+        """Hash of the transaction that pays the member `index` what it has earned and not yet got.
+
+        Args:
+            key: of whoever sends it; the registry's account is paid.
+            cumulative: wei that the member earned in all, as in the active root.
+
+        Raises:
+            Reverted: among others `InvalidProof`, `NothingToClaim`.
+        """
+        return self._send(key, self._vault.functions.claim(index, cumulative, list(proof)), CALL_GAS)
+
+    def claimed_wei(self, index: int) -> int:
+        """Wei that were paid to the member `index`."""
+        return int(self._read(self._vault, "claimedWei", index))
+
+    def funded_wei(self) -> int:
+        """Wei that the vault was ever funded with."""
+        return int(self._read(self._vault, "totalFunded"))
+
+    def balance_wei(self, address: str) -> int:
+        """Wei at `address`."""
+        return self._connection.balance_wei(address)
+
+    def block_timestamp(self) -> int:
+        """Time of the newest block, seconds since 1970."""
+        return self._connection.block_timestamp()
+
+    def increase_time(self, seconds: int) -> None:
+        """Moves the clock of a development chain forward and mines a block.
+
+        Raises:
+            TransactionFailed: the chain is no development chain.
+        """
+        self._connection.request("evm_increaseTime", [hex(seconds)])
+        self._connection.request("evm_mine", [])
+
+    def _is_recorded(self, result: RoundResult) -> bool:
+        recorded = self.result_digest(result.round)
+        if recorded not in (EMPTY, result.struct_hash()):
+            raise ResultConflict(result.round, recorded, result.struct_hash())
+        return recorded != EMPTY
+
+    def _spec(self) -> bytes:
+        wanted = bytes(self._read(self._registry, "specDigest"))
+        for log in self._connection.logs(self._registry.address, SPEC_TOPIC, self._first_block):
+            digest, spec = _decoded(["bytes32", "bytes"], log)
+            if digest == wanted and keccak(spec) == wanted:
+                return bytes(spec)
+        raise ChainUnavailable("the endpoint has no event with the spec that the registry names")
+
+    def _named_contract(self, name: str, address: str) -> Any:
+        contract = self._connection.contract(name, address)
+        if self._read(contract, "registry") != self._registry.address:
+            raise NoContract(address, f"a {name} of this registry")
+        return contract
+
+    def _read(self, contract: Any, view: str, *args: object) -> Any:
+        return self._connection.call(contract.functions[view](*args))
+
+    def _send(self, key: Key, call: Any, gas: int, wei: int = 0) -> str:
+        tx, _ = self._connection.send(key, {"to": call.address, "value": wei, "data": _data_of(call)}, gas)
+        return tx
+
+
+def decode_record(log: Mapping[str, Any]) -> RoundRecord:
+    """The round that a RoundRecorded log tells of.
+
+    Raises:
+        ChainUnavailable: it cannot be read, or its digest is not that of the result in it.
+    """
+    types = ["bytes32", RESULT_ABI, "bytes", "uint256", "bytes"]
+    digest, fields, scores, signers, signatures = _decoded(types, log)
+    try:
+        result = RoundResult(*fields)
+        record = RoundRecord(
+            result=result,
+            scores=unpack_scores(scores, len(scores) // 8),
+            signers=signers,
+            signatures=signatures,
+            tx="0x" + bytes(log["transactionHash"]).hex(),
+            block=int(log["blockNumber"]),
+        )
+    except ValueError as error:
+        raise ChainUnavailable(f"an event of the ledger cannot be read: {error}") from error
+    if digest != result.struct_hash() or int.from_bytes(log["topics"][1], "big") != result.round:
+        raise ChainUnavailable(f"the event of round {result.round} contradicts its digest")
+    return record
+
+
+def _decoded(types: list[str], log: Mapping[str, Any]) -> tuple[Any, ...]:
+    try:
+        return tuple(decode(types, bytes(log["data"])))
+    except (DecodingError, ValueError, TypeError) as error:
+        raise ChainUnavailable(f"an event cannot be read: {error}") from error
+
+
+def _member(index: int, entry: Sequence[Any]) -> Member:
+    account, signer, name, peer_id, net_address = entry
+    host, port = Member.split_net_address(net_address)
+    return Member(index, account, signer, name, bytes(peer_id).decode("ascii"), host, port)
+
+
+def _data_of(call: Any) -> str:
+    return str(call._encode_transaction_data())
