@@ -105,7 +105,9 @@ class DevChain:
 
     def _dispatch(self, method: str, params: list[Any]) -> Any:
         if method == "evm_increaseTime":
-            self._ahead_seconds += _seconds(params)
+            # From the chain's time, which a burst of blocks may have brought ahead of the clock.
+            pending = self._backend.chain.header.timestamp
+            self._ahead_seconds += max(0, pending - self._now()) + _seconds(params)
             return self._ahead_seconds
         if method in _TIMED or self._is_stale(method, params):
             self._set_time()

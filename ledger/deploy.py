@@ -1,0 +1,108 @@
+"""The three transactions that found a consortium on a chain."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from eth_hash.auto import keccak
+from eth_utils.address import to_checksum_address
+from rlp import encode as rlp_encode  # type: ignore[import-untyped]
+
+from ledger import artifacts
+from ledger.connection import Connection, Key, account_of, translated
+from ledger.errors import ChainTooOld, Reverted, TransactionFailed
+from ledger.types import Member, VaultTerms, checked_address
+
+CANCUN_PROBE: Final = "0x5f5f5f5e5f5c5000"
+"""MCOPY of no bytes, TLOAD of slot 0, STOP: a chain older than Cancun knows neither."""
+
+REGISTRY_GAS: Final = 800_000
+MEMBER_GAS: Final = 150_000
+ENTRY_BYTE_GAS: Final = 800
+SPEC_BYTE_GAS: Final = 60
+"""A deployment for 64 members was measured at 12.6 million; these give 14, below the 16.8 that EIP-7825 allows."""
+
+LEDGER_GAS: Final = 3_000_000
+VAULT_GAS: Final = 3_000_000
+FUND_GAS: Final = 200_000
+TRANSFER_GAS: Final = 100_000
+
+
+def deploy(
+    rpc_url: str, deployer_key: Key, members: Sequence[Member], spec: bytes, terms: VaultTerms, fund_wei: int
+) -> str:
+    """Address of the MemberRegistry of a new deployment whose vault holds `fund_wei`.
+
+    The deployer has no power over it afterwards.
+
+    Raises:
+        ChainTooOld: the chain cannot run the contracts.
+        Reverted: a constructor refuses its arguments.
+        TransactionFailed: a transaction is not taken, or a contract ends up elsewhere than predicted.
+    """
+    connection = Connection(rpc_url)
+    _require_cancun(connection)
+    deployer = account_of(deployer_key).address
+    nonce = connection.next_nonce(deployer)
+    registry, ledger, vault = (create_address(deployer, nonce + ahead) for ahead in range(3))
+
+    entries = _entries(members)
+    _create(
+        connection, deployer_key, _registry_gas(entries, spec), registry, "MemberRegistry", entries, spec, ledger, vault
+    )
+    _create(connection, deployer_key, LEDGER_GAS, ledger, "RoundLedger", registry)
+    numbers = (terms.round_budget_wei, terms.participation_ppm, terms.dispute_window_seconds)
+    _create(connection, deployer_key, VAULT_GAS, vault, "RewardVault", registry, ledger, *numbers)
+    for name, address in zip(artifacts.NAMES, (registry, ledger, vault), strict=True):
+        connection.contract(name, address)
+    if fund_wei:
+        data = keccak(b"fund()")[:4]
+        connection.send(deployer_key, {"to": vault, "value": fund_wei, "data": "0x" + data.hex()}, FUND_GAS)
+    return registry
+
+
+def send_wei(rpc_url: str, key: Key, to: str, wei: int) -> str:
+    """Hash of the transaction that pays `wei` from the key's account to `to`.
+
+    Raises:
+        TransactionFailed: the account has not enough.
+    """
+    tx, _ = Connection(rpc_url).send(key, {"to": checked_address(to), "value": wei}, TRANSFER_GAS)
+    return tx
+
+
+def create_address(sender: str, nonce: int) -> str:
+    """Where the contract lies that `sender` creates with this nonce."""
+    return to_checksum_address(keccak(rlp_encode([bytes.fromhex(sender[2:]), nonce]))[-20:])
+
+
+Entry = tuple[str, str, str, bytes, str]
+
+
+def _registry_gas(entries: Sequence[Entry], spec: bytes) -> int:
+    size = sum(len(name.encode()) + len(peer_id) + len(net.encode()) for _, _, name, peer_id, net in entries)
+    return REGISTRY_GAS + MEMBER_GAS * len(entries) + ENTRY_BYTE_GAS * size + SPEC_BYTE_GAS * len(spec)
+
+
+def _entries(members: Sequence[Member]) -> list[Entry]:
+    if [member.index for member in members] != list(range(len(members))):
+        raise ValueError("the members are not in the order of their roster indices")
+    return [(m.account, m.signer, m.name, m.peer_id.encode("ascii"), m.net_address) for m in members]
+
+
+def _create(connection: Connection, key: Key, gas: int, expected: str, name: str, *args: Any) -> None:
+    artifact = artifacts.load(name)
+    constructor = connection.w3.eth.contract(abi=artifact.abi, bytecode=artifact.bytecode).constructor(*args)
+    tx, receipt = connection.send(key, {"data": constructor.data_in_transaction}, gas)
+    if receipt["contractAddress"] != expected:
+        # Another transaction of the same key came between: the addresses in the registry are wrong.
+        raise TransactionFailed(f"{name} is at {receipt['contractAddress']}, predicted was {expected}", tx)
+
+
+def _require_cancun(connection: Connection) -> None:
+    try:
+        with translated():
+            connection.w3.eth.call({"data": connection.w3.to_hex(hexstr=CANCUN_PROBE)})  # type: ignore[arg-type]
+    except (Reverted, TransactionFailed) as error:
+        raise ChainTooOld("the chain is older than Cancun, the contracts cannot run there") from error
