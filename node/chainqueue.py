@@ -72,12 +72,13 @@ class ChainQueue:
         agreed, signatures = msgspec.msgpack.decode(data, type=tuple[AgreedResult, Signatures])
         tx = await self._call(lambda: self._submit(agreed, signatures))
         self._store.mark_recorded(round_id, tx)
-        await on_recorded(round_id, tx)
+        if tx:
+            await on_recorded(round_id, tx)
 
     def _submit(self, agreed: AgreedResult, signatures: Signatures) -> str:
         members = bitmap_of(index for index, _ in signatures)
         joined = b"".join(signature for _, signature in signatures)
-        return str(self._client.submit(self._key, ledger_result(agreed), agreed.scores, members, joined))
+        return self._client.submit(self._key, ledger_result(agreed), agreed.scores, members, joined) or ""
 
     async def _call(self, call: Callable[[], _T]) -> _T:
         return await trio.to_thread.run_sync(call, limiter=self._limiter, abandon_on_cancel=True)

@@ -43,8 +43,8 @@ def member_qualities(stage: Stage) -> dict[str, dict[str, Any]]:
     union = np.concatenate([federated[name] for name in stage.names])
     qualities = {}
     for name in stage.names:
-        state, private = _local(stage, name, tasks[name], rows[name], spec)
-        local = {other: train.predict(tasks[name], state, private, rows[other].test_x) for other in stage.names}
+        state, kept = _local(stage, name, tasks[name], rows[name], spec)
+        local = {other: train.predict(tasks[name], state, kept, rows[other].test_x) for other in stage.names}
         everywhere = np.concatenate([local[other] for other in stage.names])
         own = rows[name]
         qualities[name] = {

@@ -1,0 +1,103 @@
+"""A member's three keys, each in a file of its own that its owner alone may read.
+
+The account receives rewards and stays cold; the signer signs what the node says; the node key is its identity on the
+network.  None of them is ever logged or overwritten.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import stat
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from coincurve import PrivateKey
+from eth_utils.address import to_checksum_address
+
+from gossip.statements import address_of
+from node.errors import ConfigError
+
+ACCOUNT_FILE, SIGNER_FILE, NODE_FILE = "account.key", "signer.key", "node.key"
+_KEY_BYTES = 32
+_MODE = 0o600
+
+
+@dataclass(frozen=True)
+class Keys:
+    """The secrets of one member; they never appear in its representation."""
+
+    account: bytes = field(repr=False)
+    signer: bytes = field(repr=False)
+    node: bytes = field(repr=False)
+
+    @property
+    def account_address(self) -> str:
+        return _address(self.account)
+
+    @property
+    def signer_address(self) -> str:
+        return _address(self.signer)
+
+    @property
+    def peer_id(self) -> str:
+        from gossip.transport import peer_id_of
+
+        return peer_id_of(self.node)
+
+
+def create_keys(folder: Path) -> Keys:
+    """New keys in `folder`.
+
+    Raises:
+        ConfigError: one of the files exists; a key is never overwritten.
+    """
+    for name in (ACCOUNT_FILE, SIGNER_FILE, NODE_FILE):
+        if (folder / name).exists():
+            raise ConfigError(f"{folder / name} exists already; keys are never overwritten, choose another folder")
+    return Keys(*(_create(folder / name) for name in (ACCOUNT_FILE, SIGNER_FILE, NODE_FILE)))
+
+
+def load_keys(folder: Path) -> Keys:
+    """The keys in `folder`.
+
+    Raises:
+        ConfigError: a file is missing, damaged, or readable by others.
+    """
+    return Keys(*(_load(folder / name) for name in (ACCOUNT_FILE, SIGNER_FILE, NODE_FILE)))
+
+
+def _create(path: Path) -> bytes:
+    key = PrivateKey(secrets.token_bytes(_KEY_BYTES)).secret
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _MODE)
+    except OSError as error:
+        raise ConfigError(f"cannot write {path}: {error.strerror}") from error
+    with os.fdopen(descriptor, "w") as file:
+        file.write(key.hex() + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+    return bytes(key)
+
+
+def _load(path: Path) -> bytes:
+    try:
+        mode = stat.S_IMODE(path.stat().st_mode)
+        text = path.read_text().strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"cannot read the key file {path}: {error}; `mycelia init` makes one") from error
+    if mode & 0o077:
+        raise ConfigError(f"others may read {path} (mode {mode:o}); run: chmod 600 {path}")
+    try:
+        key = bytes.fromhex(text)
+        if len(key) != _KEY_BYTES:
+            raise ValueError
+        return bytes(PrivateKey(key).secret)
+    except ValueError as error:
+        raise ConfigError(
+            f"the key file {path} is damaged: expected 64 hex digits; restore it from a backup"
+        ) from error
+
+
+def _address(key: bytes) -> str:
+    return str(to_checksum_address(address_of(PrivateKey(key).public_key)))

@@ -1,0 +1,186 @@
+"""What a node must not forget: one SQLite file with its events, blobs, results and models.
+
+What `append_events` or `put` has been given is on disk when they return: that is what makes it true that nothing is
+said twice.  A second process on the same folder is refused.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sqlite3
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from node.errors import StoreError
+
+_VERSION = 1
+_ROUNDS_KEPT = 2
+_MODELS_KEPT = 4
+
+_SCHEMA = """
+CREATE TABLE rounds (round INTEGER PRIMARY KEY, start BLOB NOT NULL);
+CREATE TABLE events (seq INTEGER PRIMARY KEY, round INTEGER NOT NULL, now REAL NOT NULL, body BLOB NOT NULL);
+CREATE TABLE blobs (name BLOB PRIMARY KEY, round INTEGER NOT NULL, data BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE private (round INTEGER PRIMARY KEY, data BLOB NOT NULL);
+CREATE TABLE results (round INTEGER PRIMARY KEY, data BLOB NOT NULL, tx TEXT);
+CREATE TABLE models (round INTEGER PRIMARY KEY, digest BLOB NOT NULL, data BLOB NOT NULL);
+CREATE INDEX events_by_round ON events (round);
+CREATE INDEX blobs_by_round ON blobs (round);
+"""
+
+
+class Store:
+    """One node's store; safe to use from several threads.
+
+    Raises:
+        StoreError: the file is damaged, of another version, or in use.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._lock = threading.Lock()
+        self._lock_file = self._lock_folder()
+        with self._errors():
+            os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+            self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
+            self._db.execute("PRAGMA journal_mode=WAL")
+            self._db.execute("PRAGMA synchronous=FULL")
+            version = self._db.execute("PRAGMA user_version").fetchone()[0]
+        if version == 0:
+            with self._change() as db:
+                for statement in _SCHEMA.split(";"):
+                    db.execute(statement)
+                db.execute(f"PRAGMA user_version={_VERSION}")
+        elif version != _VERSION:
+            raise StoreError(f"{path} is a store of version {version}, and this program's is {_VERSION}")
+
+    def close(self) -> None:
+        """Release the file."""
+        self._db.close()
+        os.close(self._lock_file)
+
+    # --- rounds and events ----------------------------------------------------------------------------------------
+
+    def begin_round(self, round_id: int, start: bytes) -> None:
+        """Turn to a round: its start is kept, events of earlier rounds and blobs of all but the last two are not."""
+        with self._change() as db:
+            db.execute("INSERT OR REPLACE INTO rounds VALUES (?, ?)", (round_id, start))
+            db.execute("DELETE FROM rounds WHERE round < ?", (round_id,))
+            db.execute("DELETE FROM events WHERE round < ?", (round_id,))
+            db.execute("DELETE FROM blobs WHERE round < ?", (round_id - _ROUNDS_KEPT,))
+
+    def current_round(self) -> tuple[int, bytes] | None:
+        """The latest round begun and its start; None in a new store."""
+        return self._row("SELECT round, start FROM rounds ORDER BY round DESC LIMIT 1")
+
+    def append_events(self, round_id: int, entries: Sequence[tuple[float, bytes]]) -> None:
+        """Log (time, event) pairs; they are on disk when this returns."""
+        with self._change() as db:
+            db.executemany(
+                "INSERT INTO events (round, now, body) VALUES (?, ?, ?)",
+                [(round_id, now, body) for now, body in entries],
+            )
+
+    def events(self, round_id: int) -> list[tuple[float, bytes]]:
+        """(time, event) pairs of a round, in order."""
+        return self._rows("SELECT now, body FROM events WHERE round = ? ORDER BY seq", round_id)
+
+    # --- blobs ----------------------------------------------------------------------------------------------------
+
+    def put(self, name: bytes, round_id: int, data: bytes) -> None:
+        """Keep bytes by name until two rounds later."""
+        with self._change() as db:
+            db.execute("INSERT OR REPLACE INTO blobs VALUES (?, ?, ?)", (name, round_id, data))
+
+    def get(self, name: bytes) -> bytes | None:
+        """What was put, if it is still kept."""
+        row = self._row("SELECT data FROM blobs WHERE name = ?", name)
+        return None if row is None else bytes(row[0])
+
+    # --- private parameters, results, models ------------------------------------------------------------------------
+
+    def save_private(self, round_id: int, data: bytes) -> None:
+        """Keep the private parameters as they were after a round."""
+        with self._change() as db:
+            db.execute("INSERT OR REPLACE INTO private VALUES (?, ?)", (round_id, data))
+
+    def load_private(self, latest: int) -> bytes | None:
+        """The private parameters of the last round up to `latest`."""
+        row = self._row("SELECT data FROM private WHERE round <= ? ORDER BY round DESC LIMIT 1", latest)
+        return None if row is None else bytes(row[0])
+
+    def queue_result(self, round_id: int, data: bytes) -> None:
+        """Keep a result until the ledger has it."""
+        with self._change() as db:
+            db.execute("INSERT OR IGNORE INTO results VALUES (?, ?, NULL)", (round_id, data))
+
+    def pending_results(self) -> list[tuple[int, bytes]]:
+        """(round, result) that the ledger is not known to have, in order."""
+        return self._rows("SELECT round, data FROM results WHERE tx IS NULL ORDER BY round")
+
+    def mark_recorded(self, round_id: int, tx: str) -> None:
+        """The ledger has this round's result; `tx` is empty where somebody else submitted it."""
+        with self._change() as db:
+            db.execute("UPDATE results SET tx = ? WHERE round = ?", (tx, round_id))
+
+    def save_checkpoint(self, round_id: int, digest: bytes, data: bytes) -> None:
+        """Keep the model that a round ended with, and a few before it."""
+        with self._change() as db:
+            db.execute("INSERT OR REPLACE INTO models VALUES (?, ?, ?)", (round_id, digest, data))
+            db.execute("DELETE FROM models WHERE round <= ?", (round_id - _MODELS_KEPT,))
+
+    def latest_checkpoint(self) -> tuple[int, bytes, bytes] | None:
+        """(round, digest, model file) of the last round that ended."""
+        return self._row("SELECT round, digest, data FROM models ORDER BY round DESC LIMIT 1")
+
+    # --- the file ---------------------------------------------------------------------------------------------------
+
+    def _lock_folder(self) -> int:
+        path = self._path.with_suffix(".lock")
+        try:
+            descriptor = os.open(path, os.O_CREAT | os.O_RDWR, 0o600)
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise StoreError(f"another process uses {self._path}; one folder is one node") from error
+        except OSError as error:
+            raise StoreError(f"cannot lock {path}: {error.strerror}") from error
+        return descriptor
+
+    @contextmanager
+    def _change(self) -> Iterator[sqlite3.Connection]:
+        with self._lock, self._errors():
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._db
+                self._db.execute("COMMIT")
+            except BaseException:
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
+                raise
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.OperationalError as error:
+            if "full" in str(error):
+                raise StoreError(
+                    f"no room left for {self._path}; make some and start again, nothing was lost"
+                ) from error
+            raise StoreError(f"cannot use {self._path}: {error}") from error
+        except sqlite3.DatabaseError as error:
+            raise StoreError(f"{self._path} is not a node's store, or is damaged: {error}") from error
+        except OSError as error:
+            raise StoreError(f"cannot open {self._path}: {error.strerror}") from error
+
+    def _rows(self, query: str, *values: Any) -> list[Any]:
+        with self._lock, self._errors():
+            return self._db.execute(query, values).fetchall()
+
+    def _row(self, query: str, *values: Any) -> Any:
+        with self._lock, self._errors():
+            return self._db.execute(query, values).fetchone()
