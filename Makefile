@@ -6,7 +6,6 @@
 .DEFAULT_GOAL := install
 .DELETE_ON_ERROR:
 .PHONY: install demo test test-long lint clean lock
-SHELL := /bin/bash
 
 PYTHON ?= python3
 BIN := .venv/bin
