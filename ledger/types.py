@@ -35,9 +35,7 @@ RESULT_TYPE: Final = (
     "bytes32 model,bytes32 deals,bytes32 scores,bytes32 rewards,uint128 rewardsTotal)"
 )
 _RESULT_TYPEHASH: Final = keccak(RESULT_TYPE.encode())
-_DOMAIN_TYPEHASH: Final = keccak(
-    b"EIP712Domain(string name,string version,uint256 chainId,address verifyingContract)"
-)
+_DOMAIN_TYPEHASH: Final = keccak(b"EIP712Domain(string name,string version,uint256 chainId,address verifyingContract)")
 _NAME_HASH: Final = keccak(b"Mycelia")
 _VERSION_HASH: Final = keccak(b"1")
 
@@ -223,9 +221,7 @@ class RoundResult:
 
     def encode(self) -> bytes:
         """ABI encoding, 11 words."""
-        return b"".join(
-            part if isinstance(part, bytes) else part.to_bytes(32, "big") for part in self.as_tuple()
-        )
+        return b"".join(part if isinstance(part, bytes) else part.to_bytes(32, "big") for part in self.as_tuple())
 
     def as_tuple(self) -> tuple[int | bytes, ...]:
         """The fields in the contract's order."""
@@ -265,9 +261,7 @@ class RoundRecord:
 
     def __post_init__(self) -> None:
         if self.signers < 0 or len(self.signatures) != SIGNATURE_BYTES * self.signers.bit_count():
-            raise ValueError(
-                f"{self.signers.bit_count()} signers and {len(self.signatures)} bytes of signatures"
-            )
+            raise ValueError(f"{self.signers.bit_count()} signers and {len(self.signatures)} bytes of signatures")
 
 
 @dataclass(frozen=True, slots=True)
