@@ -221,7 +221,9 @@ class World:
 
     @property
     def is_over(self) -> bool:
-        return not any(node.will_return for node in self.nodes) and all(self.last_round in node.results for node in self.nodes if node.is_up)
+        return not any(node.will_return for node in self.nodes) and all(
+            self.last_round in node.results for node in self.nodes if node.is_up
+        )
 
     def effects(self, kind: type[Effect]) -> Iterator[tuple[float, int, Effect]]:
         """(time, member, effect) of one kind, in order."""
