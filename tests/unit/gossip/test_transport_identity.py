@@ -23,9 +23,7 @@ def test_key_of_another_length_is_refused() -> None:
         peer_id_of(bytes(31))
 
 
-@pytest.mark.parametrize(
-    "peer_id", ["", "12D3KooW", "QmcgpsyWgH8Y8ajJz1Cu72KnS5uo2Aa2LpzU7kinSupNKC", "0OIl", "é"]
-)
+@pytest.mark.parametrize("peer_id", ["", "12D3KooW", "QmcgpsyWgH8Y8ajJz1Cu72KnS5uo2Aa2LpzU7kinSupNKC", "0OIl", "é"])
 def test_anything_but_an_ed25519_peer_id_is_refused(peer_id: str) -> None:
     with pytest.raises(ValueError, match="PeerID"):
         PeerAddress(peer_id, "127.0.0.1", 4001)
