@@ -1,4 +1,4 @@
-"""Pay and the trees that commit to it, in integers, so that everyone computes the same wei and the same root."""
+"""Pay and the trees that commit to it, in integers: everyone computes the same wei and the same root."""
 
 from __future__ import annotations
 
@@ -94,9 +94,7 @@ def merkle_root(leaf_types: Sequence[str], leaves: Sequence[Sequence[object]]) -
     return _tree(_hashes(leaf_types, leaves))[0] if leaves else EMPTY
 
 
-def merkle_proof(
-    leaf_types: Sequence[str], leaves: Sequence[Sequence[object]], place: int
-) -> tuple[bytes, ...]:
+def merkle_proof(leaf_types: Sequence[str], leaves: Sequence[Sequence[object]], place: int) -> tuple[bytes, ...]:
     """Sibling hashes from leaf number `place` of `leaves` to the root.
 
     Raises:

@@ -24,6 +24,9 @@ PAGE_BLOCKS: Final = 2_000
 MAX_PAGE_LOGS: Final = 20_000
 """No block has the gas for more; an endpoint that sends more is not believed."""
 
+MAX_CHAIN_ID: Final = 2**63
+"""Source: EIP-2294."""
+
 
 @dataclass(frozen=True, slots=True)
 class Event:
@@ -96,12 +99,17 @@ class Trail:
     Attributes:
         block: the newest block when the trail was opened.
         chain_id: EIP-155 id that the endpoint gives.
+
+    Raises:
+        ChainUnavailable: the endpoint does not answer as a chain does.
     """
 
     def __init__(self, connection: Connection, first_block: int = 0) -> None:
         self._connection = connection
         self._first_block = first_block
         self.chain_id = connection.chain_id
+        if not 1 <= self.chain_id < MAX_CHAIN_ID:
+            raise ChainUnavailable(f"no chain has the id {self.chain_id}")
         self.block = quantity(self._ask("eth_blockNumber"))
 
     def code(self, address: str) -> bytes:
@@ -123,8 +131,11 @@ class Trail:
         found = data(self._ask("eth_call", call, hex(self.block)))
         try:
             values = decode(gives, found)
-        except (DecodingError, ValueError, OverflowError) as error:
-            raise ChainUnavailable(f"the endpoint's answer to {contract}.{name} cannot be read") from error
+            genuine = encode(gives, values) == found
+        except (DecodingError, ValueError, OverflowError):
+            genuine = False
+        if not genuine:
+            raise ChainUnavailable(f"the endpoint's answer to {contract}.{name} is none that the contract gives")
         return values[0] if len(values) == 1 else values
 
     def events(self, contract: str, address: str, names: Sequence[str] | None = None) -> Iterator[Event]:

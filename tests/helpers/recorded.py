@@ -1,0 +1,128 @@
+"""A consortium of four with a short history on a development chain, signed by test keys."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from ledger.client import LedgerClient
+from ledger.deploy import deploy
+from ledger.devchain import DEV_KEYS
+from ledger.rewards import deals_root, pay, rewards_proof, rewards_root, scores_digest
+from ledger.types import (
+    ABANDONED,
+    CLOSING,
+    EMPTY,
+    SETTLED,
+    STATISTICS,
+    TRAINING,
+    Member,
+    Roster,
+    RoundResult,
+    VaultTerms,
+    members_of,
+)
+from tests.helpers.chain import address_of, compact_signature, key_of
+
+N: Final = 4
+QUORUM: Final = 0b0111
+SPEC: Final = b'{"rounds":3,"task":"test"}'
+TERMS: Final = VaultTerms(round_budget_wei=10**15, participation_ppm=500_000, dispute_window_seconds=0)
+FUND_WEI: Final = 10**18
+
+
+@dataclass(frozen=True)
+class Step:
+    """What one round of the history was: all dealt, or nobody did; the scores are those it published."""
+
+    kind: int
+    outcome: int = SETTLED
+    dealers: int = 0b1111
+    scores: tuple[int, ...] | None = None
+
+
+HISTORY: Final = (
+    Step(STATISTICS),
+    Step(TRAINING),
+    Step(TRAINING, ABANDONED, dealers=0),
+    Step(TRAINING, dealers=0b1011, scores=(300, -20, 5, 100)),
+    Step(CLOSING, scores=(50, 50, 0, 1)),
+)
+"""The abandoned round leaves the scores of the first training round to the one after it."""
+
+
+@dataclass
+class Recorded:
+    """A deployment, and what its members earned after each recorded round."""
+
+    client: LedgerClient
+    roster: Roster
+    results: list[RoundResult]
+    cumulative: list[tuple[int, ...]]
+
+    def signatures(self, result: RoundResult, signers: int = QUORUM) -> bytes:
+        digest = result.signing_digest(self.roster.chain_id, self.roster.ledger)
+        return b"".join(compact_signature(key_of(f"signer {i}"), digest) for i in members_of(signers))
+
+    def record(self, step: Step) -> None:
+        """Submits the next round."""
+        before = self.cumulative[-1] if self.cumulative else (0,) * N
+        added = pay(TERMS, step.kind, step.outcome, step.dealers, step.scores, N)
+        cumulative = tuple(old + new for old, new in zip(before, added, strict=True))
+        number = len(self.results)
+        deals = {index: bytes([index]) * 32 for index in members_of(step.dealers)}
+        model = bytes([number]) * 32 if step.outcome == SETTLED else self.results[-1].model
+        result = RoundResult(
+            round=number,
+            kind=step.kind,
+            outcome=step.outcome,
+            previous=self.results[-1].struct_hash() if number else EMPTY,
+            config=self.roster.config_digest,
+            dealers=step.dealers,
+            model=model,
+            deals=deals_root(deals),
+            scores=scores_digest(step.scores),
+            rewards=rewards_root(cumulative),
+            rewards_total=sum(cumulative),
+        )
+        self.client.submit(DEV_KEYS[1], result, step.scores, QUORUM, self.signatures(result))
+        self.results.append(result)
+        self.cumulative.append(cumulative)
+
+    def activate(self, round_id: int) -> None:
+        self.client.activate(DEV_KEYS[1], self.results[round_id])
+
+    def claim(self, index: int) -> None:
+        """Pays the member what it has earned up to the last recorded round, which has to be active."""
+        leaves = self.cumulative[-1]
+        self.client.claim(DEV_KEYS[1], index, leaves[index], rewards_proof(leaves, index))
+
+
+def member(index: int) -> Member:
+    """The entry of the test member with this index."""
+    return Member(
+        index=index,
+        account=address_of(key_of(f"account {index}")),
+        signer=address_of(key_of(f"signer {index}")),
+        name=f"hospital-{index}",
+        peer_id=f"12D3KooW{index:044d}",
+        host="127.0.0.1",
+        port=4000 + index,
+    )
+
+
+def record_history(rpc_url: str, steps: Sequence[Step] = HISTORY) -> Recorded:
+    """Deploys, records `steps`, pays member 0 after the first training round and members 0 and 1 after the last."""
+    registry = deploy(rpc_url, DEV_KEYS[0], tuple(map(member, range(N))), SPEC, TERMS, FUND_WEI)
+    client = LedgerClient(rpc_url, registry)
+    recorded = Recorded(client, client.roster(), [], [])
+    for number, step in enumerate(steps):
+        recorded.record(step)
+        if number == 1:
+            recorded.activate(number)
+            recorded.claim(0)
+    recorded.activate(len(steps) - 1)
+    recorded.claim(0)
+    recorded.claim(1)
+    return recorded
