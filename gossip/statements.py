@@ -103,7 +103,7 @@ def sign(key: PrivateKey, digest: bytes) -> bytes:
     """The deterministic (RFC 6979) 64-byte signature of a 32-byte digest."""
     raw = key.sign_recoverable(digest, hasher=None)
     s = int.from_bytes(raw[32:64], "big") | raw[64] << 255
-    return raw[:32] + s.to_bytes(32, "big")
+    return bytes(raw[:32]) + s.to_bytes(32, "big")
 
 
 @lru_cache(maxsize=65_536)
