@@ -26,7 +26,7 @@ from node.errors import ConfigError, TaskError
 from node.keys import Keys
 from node.learner import TaskLearner, initial_model
 from node.progress import Progress
-from node.runner import Node
+from node.runner import Habits, Node
 from node.store import Store
 from node.tasks import load_task
 from node.workshop import Workshop
@@ -76,6 +76,8 @@ def assemble(folder: Path, config: Config, keys: Keys, pause_at: tuple[int, str]
         timing=config.gossip.timing(),
     )
     workshop = Workshop(identity, learner, store, client.terms(), secrets.token_bytes)
+    own = config.node
+    habits = Habits((own.host, own.port), own.rest_seconds, own.linger_seconds, pause_at)
     node = Node(
         roster=roster,
         workshop=workshop,
@@ -83,10 +85,9 @@ def assemble(folder: Path, config: Config, keys: Keys, pause_at: tuple[int, str]
         progress=Progress(folder),
         chain=ChainQueue(client, store, keys.signer, me, len(roster.members)),
         node_key=keys.node,
-        listen=(config.node.host, config.node.port),
+        habits=habits,
         last_round=spec.closing_round,
         on_settled=partial(_after_round, learner, store, spec),
-        pause_at=pause_at,
     )
     _restore_private(learner, store)
     first = RoundStart(0, blob_digest(model), None, (), (bytes(16),) * len(roster.members))

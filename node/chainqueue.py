@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import TypeVar
 
 import msgspec
@@ -56,24 +57,34 @@ class ChainQueue:
                 log.warning("ledger.unavailable", reason=str(error))
                 pause = min(2 * pause, 10.0)
 
+    async def recorded_rounds(self) -> int:
+        """How many rounds the ledger shows; 0 if it does not answer."""
+        try:
+            return await self._call(self._client.next_round)
+        except LedgerError:
+            return 0
+
     async def _submit_next(self, on_recorded: Callable[[int, str], Awaitable[None]]) -> None:
         pending = self._store.pending_results()
         if not pending:
             return
-        round_id, data = pending[0]
+        following = await self._call(self._client.next_round)
+        for round_id, data in pending:
+            if round_id < following:
+                self._store.mark_recorded(round_id, "")
+            elif round_id == following and self._is_due(round_id):
+                agreed, signatures = msgspec.msgpack.decode(data, type=tuple[AgreedResult, Signatures])
+                tx = await self._call(partial(self._submit, agreed, signatures))
+                self._store.mark_recorded(round_id, tx)
+                following += 1
+                if tx:
+                    await on_recorded(round_id, tx)
+
+    def _is_due(self, round_id: int) -> bool:
+        """Whether it is this member's turn, or those before it have let theirs pass."""
         since = self._waiting_since.setdefault(round_id, time.monotonic())
-        recorded = await self._call(self._client.next_round)
-        if recorded > round_id:
-            self._store.mark_recorded(round_id, "")
-            return
         turns = (self._me - round_id) % self._n
-        if recorded < round_id or time.monotonic() - since < turns * TURN_SECONDS:
-            return
-        agreed, signatures = msgspec.msgpack.decode(data, type=tuple[AgreedResult, Signatures])
-        tx = await self._call(lambda: self._submit(agreed, signatures))
-        self._store.mark_recorded(round_id, tx)
-        if tx:
-            await on_recorded(round_id, tx)
+        return time.monotonic() - since >= turns * TURN_SECONDS
 
     def _submit(self, agreed: AgreedResult, signatures: Signatures) -> str:
         members = bitmap_of(index for index, _ in signatures)

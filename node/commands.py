@@ -108,6 +108,9 @@ def run(folder: Path, rpc: str | None, registry: str | None) -> None:
         trio.run(assembled.node.run, assembled.first, strict_exception_groups=False)
         evaluate(folder, assembled)
         assembled.node.progress.note("finished")
+        latest = assembled.store.latest_checkpoint()
+        if latest is not None:
+            print(json.dumps({"round": latest[0], "model_digest": latest[1].hex()}))
     finally:
         assembled.node.progress.close()
         assembled.store.close()

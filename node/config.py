@@ -7,6 +7,7 @@ members must share are not here: they come from the contract.
 from __future__ import annotations
 
 import json
+import math
 import os
 import tomllib
 from collections.abc import Mapping
@@ -23,7 +24,12 @@ _PREFIX = "MYCELIA"
 
 
 class NodeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """[node]: who and where this node is, and what it learns."""
+    """[node]: who and where this node is, and what it learns.
+
+    Attributes:
+        rest_seconds: between a round and the next.
+        linger_seconds: that a node that has finished waits for members that have not.
+    """
 
     name: str
     host: str = "127.0.0.1"
@@ -31,6 +37,8 @@ class NodeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     task: str
     options: dict[str, str] = {}
     seed: int = 0
+    rest_seconds: float = 0.0
+    linger_seconds: float = 60.0
 
 
 class LedgerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -172,6 +180,9 @@ def _validate(path: Path, parts: Mapping[str, Any]) -> list[str]:
         problems.append(f"{path}: ledger.rpc: found {ledger.rpc!r}, expected a URL with http:// or https://")
     if ledger.registry and not _is_address(ledger.registry):
         problems.append(f"{path}: ledger.registry: found {ledger.registry!r}, expected 0x and 40 hex digits")
+    for name in ("rest_seconds", "linger_seconds"):
+        if not 0 <= getattr(node, name) < math.inf:
+            problems.append(f"{path}: node.{name}: found {getattr(node, name)}, expected 0 or more")
     for name, seconds in msgspec.structs.asdict(parts["gossip"]).items():
         if not seconds > 0:
             problems.append(f"{path}: gossip.{name}: found {seconds}, expected more than 0")

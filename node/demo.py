@@ -35,6 +35,10 @@ START_SECONDS = 60.0
 ROUND_SECONDS = 90.0
 GAS_WEI = WEI
 POLL_SECONDS = 0.05
+REST_SECONDS = 1.5
+"""Between rounds when a node is to come back: starting one takes longer than several rounds do."""
+LINGER_SECONDS = 30.0
+"""That the others wait for it at the end."""
 
 TIMING = GossipConfig(
     open_seconds=1.5,
@@ -98,7 +102,9 @@ class Plan:
             raise ConfigError("three nodes need all three: with n = 3 a round halts on any loss, so nothing is killed")
         if keep is not None and keep.exists() and any(keep.iterdir()):
             raise ConfigError(f"the folder {keep} is not empty; name a new one with --keep")
-        found = breast_cancer_hospitals(nodes, seed) if data_dir is None else heart_hospitals(data_dir, seed)
+        found = (
+            heart_hospitals(data_dir, seed) if data == "heart" and data_dir else breast_cancer_hospitals(nodes, seed)
+        )
         names = [hospital.name for hospital in found]
         kills = tuple(_parse_kill(text, names, rounds) for text in kill)
         restarts = tuple(_parse_point(text, names, rounds, "--restart") for text in restart)
@@ -194,18 +200,27 @@ def _set_up(plan: Plan, folder: Path, processes: Processes) -> Stage:
         stage.keys.append(prepare(home, _node_config(plan, hospital.name, home, port), TIMING))
     stage.rpc = _read_rpc(chain, folder)
     _deploy(stage)
-    for index, name in enumerate(stage.names):
+    for name in stage.names:
         set_registry(stage.home(name), stage.rpc, stage.registry)
-        _start_node(stage, name)
         stage.lines[name] = []
-        del index
+        _start_node(stage, name)
     return stage
 
 
 def _node_config(plan: Plan, name: str, home: Path, port: int) -> NodeConfig:
     task = f"node.builtin:{TASKS[plan.data].__name__}"
     options = {"path": str(home / ROWS_FILE)}
-    return NodeConfig(name=name, host="127.0.0.1", port=port, task=task, options=options, seed=plan.seed)
+    returning = bool(plan.restarts)
+    return NodeConfig(
+        name=name,
+        host="127.0.0.1",
+        port=port,
+        task=task,
+        options=options,
+        seed=plan.seed,
+        rest_seconds=REST_SECONDS if returning else 0.0,
+        linger_seconds=LINGER_SECONDS if returning else 0.0,
+    )
 
 
 def _free_ports(count: int) -> list[int]:
@@ -288,13 +303,19 @@ def _new_lines(stage: Stage) -> list[tuple[str, dict[str, Any]]]:
 
 def _kill_if_planned(stage: Stage, name: str, line: dict[str, Any], view: Any) -> None:
     for kill in stage.plan.kills:
-        here = line["event"] == "entered" and (line["round"], line["phase"]) == (kill.round, kill.phase)
-        if here and kill.name == name and name not in stage.killed and name in stage.running:
+        is_due = kill.name == name and name not in stage.killed and name in stage.running
+        if is_due and line["event"] == "entered" and _has_reached(line, kill):
             process = stage.running.pop(name)
             process.kill()
             process.wait()
             stage.killed[name] = kill
             view.say(f"killed {name} in round {kill.round}, phase {kill.phase}")
+
+
+def _has_reached(line: dict[str, Any], kill: Kill) -> bool:
+    """Whether the node has come to that point; it may skip a phase that the others went through without it."""
+    here = (line["round"], PHASES.index(line["phase"]))
+    return here >= (kill.round, PHASES.index(kill.phase))
 
 
 def _restart_if_planned(stage: Stage, line: dict[str, Any], view: Any) -> None:
@@ -356,15 +377,14 @@ def _report(stage: Stage, rewards: list[int], audit: dict[str, Any], seconds: fl
 
 
 def _settled(stage: Stage) -> list[dict[str, Any]]:
-    """Each round as the first member that settled it saw it, with the transaction that recorded it."""
+    """Each round as the first member that took part to its end saw it, with the transaction that recorded it."""
+    from ledger.client import LedgerClient
+
+    transactions = {record.result.round: record.tx for record in LedgerClient(stage.rpc, stage.registry).records()}
+    seen = [line for lines in stage.lines.values() for line in lines if line["event"] == "settled"]
     rounds: dict[int, dict[str, Any]] = {}
-    transactions: dict[int, str] = {}
-    for lines in stage.lines.values():
-        for line in lines:
-            if line["event"] == "settled":
-                rounds.setdefault(line["round"], dict(line))
-            elif line["event"] == "recorded":
-                transactions[line["round"]] = line["tx"]
+    for line in sorted(seen, key=lambda line: (line["attempt"] is None, line["time"])):
+        rounds.setdefault(line["round"], line)
     return [{**rounds[number], "tx": transactions.get(number)} for number in sorted(rounds)]
 
 

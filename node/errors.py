@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from gossip.errors import GossipError
-from ledger.errors import LedgerError
+from gossip.transport import CannotListen
+from ledger.errors import ChainTooOld, LedgerError, NoContract, PortTaken, WrongChain
 
 EXIT_FAILURE = 1
 EXIT_USAGE = 2
@@ -27,11 +28,35 @@ class StoreError(NodeError):
     """The node's store cannot be used, or has no room."""
 
 
+class Interrupted(NodeError):
+    """A signal ended the node; it goes on where it was when it is started again."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"stopped by {name}; start it again and it goes on where it was")
+        self.signal = name
+
+
+class LeftBehind(NodeError):
+    """Every other member finished and left while this node was away.
+
+    Attributes:
+        round_id: the last round that it knows of.
+    """
+
+    def __init__(self, round_id: int) -> None:
+        super().__init__(f"all rounds are over and every other node has left; this one came as far as round {round_id}")
+        self.round_id = round_id
+
+
+_USAGE = (ConfigError, TaskError, CannotListen, PortTaken, NoContract, WrongChain, ChainTooOld)
+"""What whoever runs the node can mend, by another option, key, address or file."""
+
+
 def exit_code(error: BaseException) -> int:
     """The process's exit code for an error: 2 usage, 3 audit mismatch, 130 interrupted, else 1."""
-    if isinstance(error, KeyboardInterrupt):
+    if isinstance(error, KeyboardInterrupt | Interrupted):
         return EXIT_INTERRUPTED
-    if isinstance(error, ConfigError | TaskError):
+    if isinstance(error, _USAGE):
         return EXIT_USAGE
     return EXIT_FAILURE
 

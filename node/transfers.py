@@ -1,0 +1,80 @@
+"""What is large or secret on its way between members: pushed or fetched, tried again until it is of no more use."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable
+from functools import partial
+
+import msgspec
+import trio
+
+from gossip.errors import PeerUnreachable, TransferRefused
+from gossip.messages import Complaint, Reveal
+from gossip.session import Session
+from gossip.transport.host import Transport
+
+RETRY_SECONDS = 0.5
+"""Before the same bytes are asked for, or offered, again."""
+
+IsWanted = Callable[[], bool]
+
+
+class Transfers:
+    """Pushes and fetches over one transport, addressed by roster index."""
+
+    def __init__(self, transport: Transport, peer_ids: dict[int, str], me: int) -> None:
+        self._transport = transport
+        self._peer_ids = peer_ids
+        self._me = me
+
+    async def push_shares(self, round_id: int, shares: Iterable[tuple[int, bytes, bytes]], is_wanted: IsWanted) -> None:
+        """Give each holder its share: (holder, digest, bytes)."""
+        header = msgspec.msgpack.encode((round_id, self._me))
+        async with trio.open_nursery() as nursery:
+            for holder, name, blob in shares:
+                push = partial(self._transport.push, self._peer_ids[holder], header, blob, name)
+                nursery.start_soon(_push, push, is_wanted)
+
+    async def fetch(self, name: bytes, size: int, members: Iterable[int], is_wanted: IsWanted) -> bytes | None:
+        """Bytes by digest from the first of these members that has them; None once they are not wanted any more."""
+        asked = [member for member in members if member != self._me]
+        while is_wanted():
+            for member in asked:
+                try:
+                    return await self._transport.fetch(self._peer_ids[member], name, size)
+                except (PeerUnreachable, TransferRefused):
+                    continue
+            await trio.sleep(RETRY_SECONDS)
+        return None
+
+
+async def _push(push: Callable[[], Awaitable[None]], is_wanted: IsWanted) -> None:
+    while is_wanted():
+        try:
+            return await push()
+        except TransferRefused:
+            return  # it has the share, or is in another round and will ask
+        except PeerUnreachable:
+            await trio.sleep(RETRY_SECONDS)
+
+
+def public_names(session: Session) -> set[bytes]:
+    """Digests that anybody may fetch: revealed sums, and shares that a complaint made public."""
+    names = set()
+    for state in (session.current, session.last):
+        for records in state.heard.values() if state is not None else ():
+            for record in records.values():
+                if isinstance(record.message, Reveal):
+                    names.add(record.message.payload)
+                elif isinstance(record.message, Complaint):
+                    names.add(record.message.share)
+    return names
+
+
+def complaint_of(session: Session, name: bytes) -> tuple[int, int] | None:
+    """(dealer, holder) of the share with this digest, if a complaint made it public."""
+    for records in session.current.heard.values():
+        for holder, record in records.items():
+            if isinstance(record.message, Complaint) and record.message.share == name:
+                return record.message.subject, holder
+    return None
