@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
@@ -12,6 +13,16 @@ if TYPE_CHECKING:
     from node.demo import Plan
 
 WEI = 10**18
+COLUMNS = (
+    "member",
+    "rows",
+    "alone\nall",
+    "alone\nown",
+    "together\nall",
+    "together\nown",
+    "score\nppm",
+    "reward\nether",
+)
 
 
 class View:
@@ -64,9 +75,21 @@ class View:
 def print_report(report: dict[str, Any]) -> None:
     """The result, on standard output."""
     console = Console()
-    table = Table(title="Accuracy / AUC: alone, and with the consortium")
-    for column in ("member", "rows", "alone, all", "alone, own", "together, all", "together, own", "score ppm", "ETH"):
-        table.add_column(column, justify="left" if column == "member" else "right")
+    table = Table(
+        title="accuracy and AUC, alone and together, on all test rows and on the own", box=SIMPLE_HEAD, padding=0
+    )
+    columns = (
+        "member",
+        "rows",
+        "alone\nall",
+        "alone\nown",
+        "together\nall",
+        "together\nown",
+        "score\nppm",
+        "reward\nether",
+    )
+    for column in columns:
+        table.add_column(column, justify="left" if column == "member" else "right", no_wrap=True)
     for member in report["members"]:
         local, federated = member["local"], member["federated"]
         table.add_row(
@@ -96,4 +119,8 @@ def print_report(report: dict[str, Any]) -> None:
 
 
 def _pair(accuracy: float, auc: float | None) -> str:
-    return f"{accuracy:.3f} / {'-' if auc is None else f'{auc:.3f}'}"
+    return f"{_short(accuracy)} {'  - ' if auc is None else _short(auc)}"
+
+
+def _short(share: float) -> str:
+    return "1.00" if share >= 0.9995 else f"{share:.3f}"[1:]
