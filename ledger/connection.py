@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import requests
 from eth_abi.abi import decode
 from eth_abi.exceptions import DecodingError
 from eth_account import Account
 from eth_account.signers.local import LocalAccount
+from eth_typing import URI
 from eth_utils.exceptions import ValidationError
 from web3 import HTTPProvider, Web3
 from web3.exceptions import ContractLogicError, TimeExhausted, Web3Exception, Web3RPCError
@@ -20,12 +22,16 @@ from web3.types import RPCEndpoint, TxParams
 
 from ledger import artifacts
 from ledger.errors import ChainUnavailable, NoContract, Reverted, TransactionFailed, WrongChain
+from ledger.stack import guard_stack
 from ledger.types import checked_address
+
+guard_stack()
 
 Key = bytes | str
 """A secp256k1 private key: 32 bytes, or their hex."""
 
 REQUEST_SECONDS: Final = 10.0
+MAX_ANSWER_BYTES: Final = 64 << 20
 RECEIPT_SECONDS: Final = 120.0
 POLL_SECONDS: Final = 0.2
 LOG_BLOCKS: Final = 10_000
@@ -56,7 +62,7 @@ def translated() -> Iterator[None]:
         raise TransactionFailed(f"the endpoint refused: {_rpc_message(error)}") from error
     except (Web3Exception, requests.RequestException, DecodingError, ValidationError) as error:
         raise ChainUnavailable(f"the endpoint does not answer as a chain does: {type(error).__name__}") from error
-    except (ValueError, TypeError, KeyError, AttributeError, OSError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError, OSError) as error:
         # web3 takes every answer for a well-formed one.
         raise ChainUnavailable(f"the endpoint's answer cannot be read: {error}") from error
 
@@ -92,6 +98,26 @@ def account_of(key: Key) -> LocalAccount:
     return account
 
 
+class _Provider(HTTPProvider):
+    """Bounds the whole answer in time and size; requests bounds only the silence between two packets."""
+
+    def _make_request(self, method: RPCEndpoint, request_data: bytes) -> bytes:
+        deadline = time.monotonic() + REQUEST_SECONDS
+        sessions = self._request_session_manager
+        body = bytearray()
+        with sessions.get_response_from_post_request(
+            cast(URI, self.endpoint_uri), data=request_data, stream=True, **self.get_request_kwargs()
+        ) as response:
+            response.raise_for_status()
+            while part := response.raw.read1(1 << 16, decode_content=True):
+                body += part
+                if len(body) > MAX_ANSWER_BYTES:
+                    raise ChainUnavailable(f"the endpoint's answer is larger than {MAX_ANSWER_BYTES} bytes")
+                if time.monotonic() > deadline:
+                    raise ChainUnavailable(f"the endpoint took more than {REQUEST_SECONDS:.0f} seconds to answer")
+        return bytes(body)
+
+
 class Connection:
     """An endpoint that was seen to serve the expected chain.
 
@@ -103,7 +129,7 @@ class Connection:
     """
 
     def __init__(self, rpc_url: str, expect_chain_id: int | None = None) -> None:
-        provider = HTTPProvider(
+        provider = _Provider(
             rpc_url,
             request_kwargs={"timeout": REQUEST_SECONDS, "allow_redirects": False},
             exception_retry_configuration=None,  # retries would multiply the deadline
@@ -180,9 +206,10 @@ class Connection:
         """The result of a method that web3 does not know."""
         with translated():
             answer = self.w3.provider.make_request(RPCEndpoint(method), list(params))
-        if "error" in answer:
-            raise TransactionFailed(f"the endpoint refused {method}: {answer['error']}")
-        return answer["result"]
+            refusal = answer.get("error")
+            if refusal is None:
+                return answer["result"]
+        raise TransactionFailed(f"the endpoint refused {method}: {str(refusal)[:200]}")
 
     def balance_wei(self, address: str) -> int:
         """Wei at `address` at the newest block."""

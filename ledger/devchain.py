@@ -28,6 +28,9 @@ from web3.exceptions import ContractPanicError, Web3Exception
 from web3.types import RPCEndpoint
 
 from ledger.errors import PortTaken
+from ledger.stack import guard_stack
+
+guard_stack()
 
 DEV_KEYS: Final[tuple[str, ...]] = tuple("0x" + key.to_bytes().hex() for key in get_default_account_keys())
 """Private keys, in hex, of the accounts that hold a million ether each; known to everyone, worthless elsewhere."""
