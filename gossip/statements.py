@@ -102,7 +102,7 @@ def typed_data_digest(domain: Domain, struct_hash: bytes) -> bytes:
 def sign(key: PrivateKey, digest: bytes) -> bytes:
     """The deterministic (RFC 6979) 64-byte signature of a 32-byte digest."""
     raw = key.sign_recoverable(digest, hasher=None)
-    s = int.from_bytes(raw[32:64], "big") | raw[64] << 255
+    s: int = int.from_bytes(raw[32:64], "big") | raw[64] << 255
     return bytes(raw[:32]) + s.to_bytes(32, "big")
 
 

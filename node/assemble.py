@@ -7,6 +7,7 @@ import secrets
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -154,14 +155,13 @@ def evaluate(folder: Path, assembled: Assembled) -> None:
         "federated": _quality(federated, rows.test_y),
     }
     (folder / EVALUATION_FILE).write_text(json.dumps(report, indent=1))
-    np.savez(
-        folder / LOCAL_MODEL_FILE,
-        shared=state.shared,
-        mean=state.mean,
-        variance=state.variance,
-        **{f"private.{name}": value.numpy() for name, value in private.items()},
-    )
-    np.savez(folder / PRIVATE_FILE, **{f"private.{name}": value.numpy() for name, value in learner.private.items()})
+    parts: dict[str, Any] = {"shared": state.shared, "mean": state.mean, "variance": state.variance}
+    np.savez(folder / LOCAL_MODEL_FILE, **parts, **_named(private))
+    np.savez(folder / PRIVATE_FILE, **_named(learner.private))
+
+
+def _named(private: train.Parameters) -> dict[str, Any]:
+    return {f"private.{name}": value.numpy() for name, value in private.items()}
 
 
 def _quality(probabilities: train.Vector, labels: np.ndarray) -> dict[str, float | None]:

@@ -92,7 +92,8 @@ class ChainQueue:
         return self._client.submit(self._key, ledger_result(agreed), agreed.scores, members, joined) or ""
 
     async def _call(self, call: Callable[[], _T]) -> _T:
-        return await trio.to_thread.run_sync(call, limiter=self._limiter, abandon_on_cancel=True)
+        # libp2p brings trio-typing, whose outdated stubs hide the argument.
+        return await trio.to_thread.run_sync(call, limiter=self._limiter, abandon_on_cancel=True)  # type: ignore[call-arg]  # type: ignore[call-arg]
 
 
 def ledger_result(agreed: AgreedResult) -> RoundResult:

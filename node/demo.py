@@ -142,7 +142,8 @@ class Stage:
     running: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
     lines: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     offsets: dict[str, int] = field(default_factory=dict)
-    killed: dict[str, Kill] = field(default_factory=dict)
+    kills: list[Kill] = field(default_factory=list)
+    restarts: list[tuple[str, int]] = field(default_factory=list)
 
     @property
     def names(self) -> list[str]:
@@ -190,7 +191,7 @@ def _folder(keep: Path | None) -> Iterator[Path]:
 
 
 def _set_up(plan: Plan, folder: Path, processes: Processes) -> Stage:
-    stage = Stage(plan, folder, processes, [])
+    stage = Stage(plan, folder, processes, [], kills=list(plan.kills), restarts=list(plan.restarts))
     chain = processes.start(["devchain", "--port", "0"], folder / "devchain.log", stdout=subprocess.PIPE)
     ports = _free_ports(len(plan.hospitals))
     for hospital, port in zip(plan.hospitals, ports, strict=True):
@@ -259,7 +260,7 @@ def _start_node(stage: Stage, name: str) -> None:
     pauses = [kill for kill in stage.plan.kills if kill.name == name and name not in stage.killed]
     environment = {PAUSE_VARIABLE: f"{pauses[0].round}:{pauses[0].phase}"} if pauses else {}
     home = stage.home(name)
-    stage.running[name] = stage.processes.start(["run", str(home)], home / "node.log", **environment)
+    stage.running[name] = stage.processes.start(["run", str(home)], home / "node.log", environment=environment)
 
 
 # --- running --------------------------------------------------------------------------------------------------------
@@ -302,14 +303,14 @@ def _new_lines(stage: Stage) -> list[tuple[str, dict[str, Any]]]:
 
 
 def _kill_if_planned(stage: Stage, name: str, line: dict[str, Any], view: Any) -> None:
-    for kill in stage.plan.kills:
-        is_due = kill.name == name and name not in stage.killed and name in stage.running
-        if is_due and line["event"] == "entered" and _has_reached(line, kill):
-            process = stage.running.pop(name)
-            process.kill()
-            process.wait()
-            stage.killed[name] = kill
-            view.say(f"killed {name} in round {kill.round}, phase {kill.phase}")
+    due = [kill for kill in stage.kills if kill.name == name][:1]
+    if due and name in stage.running and line["event"] == "entered" and _has_reached(line, due[0]):
+        process = stage.running.pop(name)
+        process.kill()
+        process.wait()
+        stage.kills.remove(due[0])
+        view.say(f"killed {name} in round {line['round']}, phase {line['phase']}")
+        stage.lines[name].append({"event": "killed", "round": line["round"], "phase": line["phase"]})
 
 
 def _has_reached(line: dict[str, Any], kill: Kill) -> bool:
@@ -319,16 +320,17 @@ def _has_reached(line: dict[str, Any], kill: Kill) -> bool:
 
 
 def _restart_if_planned(stage: Stage, line: dict[str, Any], view: Any) -> None:
-    for name, round_id in stage.plan.restarts:
-        due = line["event"] == "entered" and line["round"] >= round_id
-        if due and name in stage.killed and name not in stage.running and not _has_returned(stage, name):
-            stage.lines[name].append({"event": "restarted"})
+    for point in list(stage.restarts):
+        name, round_id = point
+        is_down = name not in stage.running and _was_killed(stage, name)
+        if is_down and line["event"] == "entered" and line["round"] >= round_id:
+            stage.restarts.remove(point)
             _start_node(stage, name)
             view.say(f"restarted {name} in round {line['round']}")
 
 
-def _has_returned(stage: Stage, name: str) -> bool:
-    return any(line["event"] == "restarted" for line in stage.lines[name])
+def _was_killed(stage: Stage, name: str) -> bool:
+    return any(line["event"] == "killed" for line in stage.lines[name])
 
 
 def _last_line(stage: Stage, name: str) -> str:

@@ -75,20 +75,8 @@ class View:
 def print_report(report: dict[str, Any]) -> None:
     """The result, on standard output."""
     console = Console()
-    table = Table(
-        title="accuracy and AUC, alone and together, on all test rows and on the own", box=SIMPLE_HEAD, padding=0
-    )
-    columns = (
-        "member",
-        "rows",
-        "alone\nall",
-        "alone\nown",
-        "together\nall",
-        "together\nown",
-        "score\nppm",
-        "reward\nether",
-    )
-    for column in columns:
+    table = Table(title="Accuracy and AUC on all test rows and on the own", box=SIMPLE_HEAD, padding=0)
+    for column in COLUMNS:
         table.add_column(column, justify="left" if column == "member" else "right", no_wrap=True)
     for member in report["members"]:
         local, federated = member["local"], member["federated"]

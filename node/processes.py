@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import IO
 
@@ -46,7 +47,12 @@ class Processes:
                 process.wait()
 
     def start(
-        self, arguments: list[str], log: Path, *, stdout: int | IO[bytes] | None = None, **environment: str
+        self,
+        arguments: list[str],
+        log: Path,
+        *,
+        stdout: int | IO[bytes] | None = None,
+        environment: Mapping[str, str] | None = None,
     ) -> subprocess.Popen[bytes]:
         """Start `mycelia ARGUMENTS`, its standard error appended to `log`."""
         with log.open("ab") as errors:
@@ -55,7 +61,7 @@ class Processes:
                 stdin=subprocess.DEVNULL,
                 stdout=errors if stdout is None else stdout,
                 stderr=errors,
-                env={**os.environ, _TIED: str(os.getpid()), "OMP_NUM_THREADS": "1", **environment},
+                env={**os.environ, _TIED: str(os.getpid()), "OMP_NUM_THREADS": "1", **(environment or {})},
                 start_new_session=True,  # Ctrl-C reaches the parent alone, which ends its children in order
             )
         self._running.append(process)

@@ -75,7 +75,8 @@ class Store:
 
     def current_round(self) -> tuple[int, bytes] | None:
         """The latest round begun and its start; None in a new store."""
-        return self._row("SELECT round, start FROM rounds ORDER BY round DESC LIMIT 1")
+        row: tuple[int, bytes] | None = self._row("SELECT round, start FROM rounds ORDER BY round DESC LIMIT 1")
+        return row
 
     def append_events(self, round_id: int, entries: Sequence[tuple[float, bytes]]) -> None:
         """Log (time, event) pairs; they are on disk when this returns."""
@@ -135,7 +136,9 @@ class Store:
 
     def latest_checkpoint(self) -> tuple[int, bytes, bytes] | None:
         """(round, digest, model file) of the last round that ended."""
-        return self._row("SELECT round, digest, data FROM models ORDER BY round DESC LIMIT 1")
+        query = "SELECT round, digest, data FROM models ORDER BY round DESC LIMIT 1"
+        row: tuple[int, bytes, bytes] | None = self._row(query)
+        return row
 
     # --- the file ---------------------------------------------------------------------------------------------------
 

@@ -56,9 +56,14 @@ class Task(Protocol):
         private: names of the parameters that are never shared.
     """
 
-    name: str
-    feature_ranges: Sequence[tuple[float, float]] | None
-    private: Sequence[str]
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def feature_ranges(self) -> Sequence[tuple[float, float]] | None: ...
+
+    @property
+    def private(self) -> Sequence[str]: ...
 
     def build_model(self) -> nn.Module:
         """A model with its starting parameters, the same at every member."""
