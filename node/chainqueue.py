@@ -93,7 +93,7 @@ class ChainQueue:
 
     async def _call(self, call: Callable[[], _T]) -> _T:
         # libp2p brings trio-typing, whose outdated stubs hide the argument.
-        return await trio.to_thread.run_sync(call, limiter=self._limiter, abandon_on_cancel=True)  # type: ignore[call-arg]  # type: ignore[call-arg]
+        return await trio.to_thread.run_sync(call, limiter=self._limiter, abandon_on_cancel=True)  # type: ignore[call-arg]
 
 
 def ledger_result(agreed: AgreedResult) -> RoundResult:

@@ -39,6 +39,7 @@ REST_SECONDS = 1.5
 """Between rounds when a node is to come back: starting one takes longer than several rounds do."""
 LINGER_SECONDS = 30.0
 """That the others wait for it at the end."""
+SHORT_LINGER_SECONDS = 5.0
 
 TIMING = GossipConfig(
     open_seconds=1.5,
@@ -144,6 +145,7 @@ class Stage:
     offsets: dict[str, int] = field(default_factory=dict)
     kills: list[Kill] = field(default_factory=list)
     restarts: list[tuple[str, int]] = field(default_factory=list)
+    reached: int = 0
 
     @property
     def names(self) -> list[str]:
@@ -220,7 +222,7 @@ def _node_config(plan: Plan, name: str, home: Path, port: int) -> NodeConfig:
         options=options,
         seed=plan.seed,
         rest_seconds=REST_SECONDS if returning else 0.0,
-        linger_seconds=LINGER_SECONDS if returning else 0.0,
+        linger_seconds=LINGER_SECONDS if returning else SHORT_LINGER_SECONDS,
     )
 
 
@@ -257,8 +259,8 @@ def _deploy(stage: Stage) -> None:
 
 
 def _start_node(stage: Stage, name: str) -> None:
-    pauses = [kill for kill in stage.plan.kills if kill.name == name and name not in stage.killed]
-    environment = {PAUSE_VARIABLE: f"{pauses[0].round}:{pauses[0].phase}"} if pauses else {}
+    pauses = [f"{kill.round}:{kill.phase}" for kill in stage.kills if kill.name == name]
+    environment = {PAUSE_VARIABLE: pauses[0]} if pauses else {}
     home = stage.home(name)
     stage.running[name] = stage.processes.start(["run", str(home)], home / "node.log", environment=environment)
 
@@ -275,9 +277,10 @@ def _run_rounds(stage: Stage, view: Any) -> None:
         for name, line in _new_lines(stage):
             last_news, limit = time.monotonic(), ROUND_SECONDS
             stage.lines[name].append(line)
+            stage.reached = max(stage.reached, line.get("round", 0))
             view.show(name, line)
             _kill_if_planned(stage, name, line, view)
-            _restart_if_planned(stage, line, view)
+        _restart_as_planned(stage, view)
         for name, process in list(stage.running.items()):
             if process.poll() is not None:
                 del stage.running[name]
@@ -319,18 +322,17 @@ def _has_reached(line: dict[str, Any], kill: Kill) -> bool:
     return here >= (kill.round, PHASES.index(kill.phase))
 
 
-def _restart_if_planned(stage: Stage, line: dict[str, Any], view: Any) -> None:
-    for point in list(stage.restarts):
-        name, round_id = point
-        is_down = name not in stage.running and _was_killed(stage, name)
-        if is_down and line["event"] == "entered" and line["round"] >= round_id:
-            stage.restarts.remove(point)
+def _restart_as_planned(stage: Stage, view: Any) -> None:
+    for name, round_id in list(stage.restarts):
+        is_down = name not in stage.running and _has_done(stage, name, "killed")
+        if is_down and stage.reached >= round_id:
+            stage.restarts.remove((name, round_id))
             _start_node(stage, name)
-            view.say(f"restarted {name} in round {line['round']}")
+            view.say(f"restarted {name} in round {stage.reached}")
 
 
-def _was_killed(stage: Stage, name: str) -> bool:
-    return any(line["event"] == "killed" for line in stage.lines[name])
+def _has_done(stage: Stage, name: str, event: str) -> bool:
+    return any(line["event"] == event for line in stage.lines[name])
 
 
 def _last_line(stage: Stage, name: str) -> str:

@@ -371,7 +371,7 @@ class Node:
             if round_id == self._round:
                 call = partial(self._perform_work, round_id, work)
                 # What is done is in the store or can be done again: a node that has to stop waits for no training.
-                event = await trio.to_thread.run_sync(call, limiter=self._vectors, abandon_on_cancel=True)  # type: ignore[call-arg]  # type: ignore[call-arg]
+                event = await trio.to_thread.run_sync(call, limiter=self._vectors, abandon_on_cancel=True)  # type: ignore[call-arg]
                 if event is not None:
                     self._enqueue(event, round_id)
 
