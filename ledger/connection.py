@@ -15,6 +15,7 @@ from eth_account import Account
 from eth_account.signers.local import LocalAccount
 from eth_typing import URI
 from eth_utils.exceptions import ValidationError
+from urllib3.exceptions import HTTPError
 from web3 import HTTPProvider, Web3
 from web3.exceptions import ContractLogicError, TimeExhausted, Web3Exception, Web3RPCError
 from web3.middleware import ExtraDataToPOAMiddleware
@@ -60,7 +61,7 @@ def translated() -> Iterator[None]:
         raise TransactionFailed("the transaction was not included in time") from error
     except Web3RPCError as error:
         raise TransactionFailed(f"the endpoint refused: {_rpc_message(error)}") from error
-    except (Web3Exception, requests.RequestException, DecodingError, ValidationError) as error:
+    except (Web3Exception, requests.RequestException, HTTPError, DecodingError, ValidationError) as error:
         raise ChainUnavailable(f"the endpoint does not answer as a chain does: {type(error).__name__}") from error
     except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError, OSError) as error:
         # web3 takes every answer for a well-formed one.
