@@ -27,6 +27,7 @@ from web3 import EthereumTesterProvider, Web3
 from web3.exceptions import ContractPanicError, Web3Exception
 from web3.types import RPCEndpoint
 
+from ledger.devlogs import LogIndex
 from ledger.errors import PortTaken
 from ledger.stack import guard_stack
 
@@ -85,6 +86,7 @@ class DevChain:
         self._clock = clock
         self._ahead_seconds = 0
         self._lock = threading.Lock()
+        self._logs = LogIndex(lambda method, params: _to_json(self._request(RPCEndpoint(method), params)["result"]))
         self.chain_id = int(web3.eth.chain_id)
 
     def perform(self, method: str, params: list[Any]) -> Any:
@@ -112,6 +114,8 @@ class DevChain:
             pending = self._backend.chain.header.timestamp
             self._ahead_seconds += max(0, pending - self._now()) + _seconds(params)
             return self._ahead_seconds
+        if method == "eth_getLogs":
+            return self._logs.find(params[0])
         if method in _TIMED or self._is_stale(method, params):
             self._set_time()
         if self._is_stale(method, params):
