@@ -433,14 +433,12 @@ class World:
 
     def _exchange(self) -> None:
         """Every member hands every other what that one lacks."""
-        for node in self.nodes:
-            for other in self.nodes:
-                if node.session is None or other.session is None or node is other:
-                    continue
-                known = {envelope.id for envelope in other.session.envelopes()}
-                for envelope in node.session.envelopes():
-                    if envelope.id not in known:
-                        self._send(self._latency(), other, Heard(envelope))
+        alive = [node for node in self.nodes if node.session is not None]
+        held = {node.me: {e.signature: e for e in node.session.envelopes()} for node in alive if node.session}
+        for node in alive:
+            for other in alive:
+                for signature in sorted(held[node.me].keys() - held[other.me].keys()):
+                    self._send(self._latency(), other, Heard(held[node.me][signature]))
         self._later(self.scenario.exchange_seconds, self._exchange)
 
     def _note_said(self, envelope: Envelope) -> None:

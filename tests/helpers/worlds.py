@@ -1,0 +1,48 @@
+"""Small worlds of members with known contributions, and what must hold in every one of them."""
+
+from __future__ import annotations
+
+from functools import cache
+
+from gossip.messages import decode_message
+from gossip.state import PHASES
+from gossip.statements import Kind
+from sim.world import Saved, Scenario, World
+from tests.helpers.learners import KnownLearner, first_model, small_spec
+
+
+def known_world(n: int, *, rounds: int = 1, seed: int = 0, scenario: Scenario | None = None, **options: object) -> World:
+    """A world of `n` members that contribute known numbers."""
+    spec = small_spec(rounds=rounds)
+    learners = [KnownLearner(spec, index) for index in range(n)]
+    return World(spec, learners, first_model(spec.dimension), seed=seed, scenario=scenario, **options)  # type: ignore[arg-type]
+
+
+@cache
+def saved_after(n: int, last_round: int) -> tuple[Saved, ...]:
+    """Disks of `n` members that have settled `last_round` of one training round, to begin the next round from."""
+    return known_world(n, last_round=last_round).run(300).save()
+
+
+def assert_agreement(world: World, *, liars: frozenset[int] = frozenset()) -> None:
+    """Whoever is up and honest settled the last round on the same results, said nothing twice, and blamed no honest one."""
+    honest = [node for node in world.nodes if node.is_up and node.me not in liars]
+    stuck = [node.me for node in honest if world.last_round not in node.results]
+    assert not stuck, f"members {stuck} never settled round {world.last_round}, at {world.now:.1f} s"
+    for round_id in range(world.last_round + 1):
+        results = {node.results[round_id] for node in honest if round_id in node.results}
+        assert len(results) <= 1, f"two results of round {round_id}"
+    twice = [first.sender for first, _ in world.contradictions if first.sender not in liars]
+    assert not twice, f"members {twice} said two different things"
+    assert world.blamed() <= liars, f"honest members {world.blamed() - liars} were blamed"
+
+
+def kinds_said(world: World) -> set[Kind]:
+    """Kinds of statements that somebody made."""
+    return {decode_message(envelope.body).key[0] for envelope in world.said.values()}
+
+
+def phases_entered(world: World) -> set[str]:
+    """Phases that some member's round came to."""
+    found = {effect.phase for _, _, effect in world.trace if type(effect).__name__ == "Entered"}  # type: ignore[union-attr]
+    return found & set(PHASES)
