@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -109,6 +110,9 @@ class Plan:
         names = [hospital.name for hospital in found]
         kills = tuple(_parse_kill(text, names, rounds) for text in kill)
         restarts = tuple(_parse_point(text, names, rounds, "--restart") for text in restart)
+        for name, round_id in restarts:
+            if not any(kill.name == name and kill.round <= round_id for kill in kills):
+                raise ConfigError(f"--restart {name}@{round_id}: {name} is never killed before; add --kill")
         return cls(data, tuple(found), rounds, seed, kills, restarts, keep)
 
 
@@ -118,6 +122,8 @@ def _parse_kill(text: str, names: list[str], rounds: int) -> Kill:
     phase = (phase or "TRAIN").upper()
     if phase not in PHASES:
         raise ConfigError(f"--kill {text}: a phase is one of {', '.join(PHASES)}")
+    if phase == "SCORE" and round_id < 2:
+        raise ConfigError(f"--kill {text}: nothing is scored before round 2, which scores the first training round")
     return Kill(name, round_id, phase)
 
 
@@ -160,6 +166,8 @@ def demo(plan: Plan, as_json: bool) -> None:
     from node import demo_view
 
     started = time.monotonic()
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)  # to be ended is to be interrupted: children end, files go
     with _folder(plan.keep) as folder, Processes() as processes:
         view = demo_view.View(plan, quiet=as_json or not sys.stderr.isatty())
         with view:
@@ -347,10 +355,9 @@ def _last_line(stage: Stage, name: str) -> str:
 
 
 def _claim(stage: Stage) -> list[int]:
-    """Wait out the dispute window, then claim for every member, those that died included: anyone may."""
+    """Move the chain's clock past the dispute window, then claim for every member; anyone may, for the dead too."""
     from ledger.client import LedgerClient
 
-    time.sleep(DISPUTE_SECONDS + 0.2)
     LedgerClient(stage.rpc, stage.registry).increase_time(DISPUTE_SECONDS + 1)
     return [claim_for(keys, stage.rpc, stage.registry) for keys in stage.keys]
 

@@ -407,7 +407,8 @@ class Node:
         self.store.queue_result(result.round, msgspec.msgpack.encode((result, signatures)))
         extra = await trio.to_thread.run_sync(self.on_settled, result, limiter=self._vectors)
         self._tell_settled(result, attempt, extra)
-        await trio.sleep(0.0 if attempt is None else self.habits.rest_seconds)
+        if attempt is not None and result.round < self.last_round:
+            await trio.sleep(self.habits.rest_seconds)
         self._enqueue(start)
 
     async def _has_model(self, result: RoundResult) -> bool:

@@ -21,6 +21,7 @@ class Outbox:
         self._bytes = 0
         self._made = 0
         self._filled = trio.Event()
+        self._is_woken = False
         self._emptied = trio.Event()
         self._emptied.set()
 
@@ -38,10 +39,11 @@ class Outbox:
 
     async def get(self) -> tuple[Position, bytes] | None:
         """The next announcement and its position; waits for one, or for `wake`, which gives None."""
-        if not self._queue:
+        if not self._queue and not self._is_woken:
             self._filled = trio.Event()
             await self._filled.wait()
         if not self._queue:
+            self._is_woken = False
             return None
         number, message = self._queue.popleft()
         self._bytes -= len(message)
@@ -50,7 +52,8 @@ class Outbox:
         return Position(self._session, number), message
 
     def wake(self) -> None:
-        """Ends the waiting in `get`."""
+        """Ends the waiting in `get`, or the next one if nobody waits there now."""
+        self._is_woken = True
         self._filled.set()
 
     @property

@@ -67,6 +67,14 @@ def test_woken_outbox_gives_nothing() -> None:
     assert trio.run(main) is None
 
 
+def test_waking_an_outbox_whose_reader_is_busy_is_not_forgotten() -> None:
+    box = outbox()
+    box.put(b"one")
+    box.wake()
+    assert trio.run(box.get) is not None
+    assert trio.run(box.get) is None
+
+
 def test_pause_between_dials_doubles_up_to_its_bound() -> None:
     backoff = Backoff(Limits(redial_min_seconds=0.2, redial_max_seconds=1.0), lambda: 0.0)
     assert [backoff.on_failure() for _ in range(5)] == [0.2, 0.4, 0.8, 1.0, 1.0]
