@@ -228,9 +228,10 @@ def serve(host: str = "127.0.0.1", port: int = 0, on_ready: Callable[[str, int],
         ValueError: `host` is not a loopback address.
     """
     with DevServer(DevChain(), host, port) as server, _stopped_by_sigterm():
-        if on_ready is not None:
-            on_ready(server.url, server.chain.chain_id)
         try:
+            # Whoever reads that it is ready may stop it at once.
+            if on_ready is not None:
+                on_ready(server.url, server.chain.chain_id)
             server.serve_forever()
         except KeyboardInterrupt:
             return
@@ -291,7 +292,7 @@ def _revert_data(reason: str) -> bytes:
 
 def _to_json(value: Any) -> Any:
     """`value` with every integer as a quantity and every byte string as hex, as JSON-RPC has them."""
-    if isinstance(value, bool) or value is None or isinstance(value, str):
+    if value is None or isinstance(value, bool | str | float):
         return value
     if isinstance(value, int):
         return hex(value)

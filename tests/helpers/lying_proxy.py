@@ -6,6 +6,7 @@ import json
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Final
 from urllib.request import Request, urlopen
@@ -15,9 +16,18 @@ from eth_abi.abi import decode, encode
 from ledger.trail import event_types
 
 Lie = Callable[[str, list[Any], Any], Any]
-"""The result to give for a method, its parameters and the true result."""
+"""The result to give for a method, its parameters and the true result; a `Refusal` becomes an error object."""
 
 Log = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """An error object to answer with."""
+
+    code: int
+    message: str
+
 
 TIMEOUT_SECONDS: Final = 10
 
@@ -49,7 +59,8 @@ class LyingProxy(ThreadingHTTPServer):
         asked = json.loads(body)
         reply = json.loads(self._true_answer(body, json.dumps([asked["method"], asked["params"]])))
         if "result" in reply:
-            reply["result"] = self.lie(asked["method"], asked["params"], reply["result"])
+            told = self.lie(asked["method"], asked["params"], reply["result"])
+            reply = {"jsonrpc": "2.0", **({"error": asdict(told)} if isinstance(told, Refusal) else {"result": told})}
         return json.dumps(reply | {"id": asked["id"]}).encode()
 
     def _true_answer(self, body: bytes, question: str) -> bytes:
