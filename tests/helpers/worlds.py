@@ -11,7 +11,9 @@ from sim.world import Saved, Scenario, World
 from tests.helpers.learners import KnownLearner, first_model, small_spec
 
 
-def known_world(n: int, *, rounds: int = 1, seed: int = 0, scenario: Scenario | None = None, **options: object) -> World:
+def known_world(
+    n: int, *, rounds: int = 1, seed: int = 0, scenario: Scenario | None = None, **options: object
+) -> World:
     """A world of `n` members that contribute known numbers."""
     spec = small_spec(rounds=rounds)
     learners = [KnownLearner(spec, index) for index in range(n)]
@@ -25,7 +27,7 @@ def saved_after(n: int, last_round: int) -> tuple[Saved, ...]:
 
 
 def assert_agreement(world: World, *, liars: frozenset[int] = frozenset()) -> None:
-    """Whoever is up and honest settled the last round on the same results, said nothing twice, and blamed no honest one."""
+    """Whoever is up and honest settled on the same results, said nothing twice, and blamed no honest member."""
     honest = [node for node in world.nodes if node.is_up and node.me not in liars]
     stuck = [node.me for node in honest if world.last_round not in node.results]
     assert not stuck, f"members {stuck} never settled round {world.last_round}, at {world.now:.1f} s"

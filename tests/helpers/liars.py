@@ -1,0 +1,129 @@
+"""Members that lie: workshops that work falsely, and proposers with two faces."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from gossip.events import Announce, Answered, AnswerScores, Effect, Event, Prove, Proved, Summed, SumShares, Tell, Work
+from gossip.field import decode_words, encode_words
+from gossip.messages import (
+    Commit,
+    Confirm,
+    Envelope,
+    Message,
+    Propose,
+    SetValue,
+    decode_message,
+    encode,
+    value_digest,
+)
+from gossip.parameters import MODULUS
+from gossip.shamir import Dealing
+from gossip.spec import blob_digest
+from node.workshop import Workshop
+from sim.world import SimulatedNode, World
+
+
+def lie_at_work(world: World, member: int, lie: Callable[[Workshop, Work, Event | None], Event | None]) -> None:
+    """Have one member's workshop answer as `lie` says."""
+    workshop = world.nodes[member].workshop
+    honest = workshop.perform
+    workshop.perform = lambda work: lie(workshop, work, honest(work))  # type: ignore[method-assign]
+
+
+def false_sum(workshop: Workshop, work: Work, event: Event | None) -> Event | None:
+    """A partial sum that is off in one word."""
+    if not isinstance(work, SumShares) or not isinstance(event, Summed):
+        return event
+    words = decode_words(workshop.blobs.get(event.payload) or b"", workshop.layout.blocks)
+    data = encode_words(np.concatenate([(words[:1] + 1) % MODULUS, words[1:]]).astype(np.uint32))
+    workshop.blobs.put(blob_digest(data), workshop.start.round, data)
+    return Summed(blob_digest(data))
+
+
+def false_proof(workshop: Workshop, work: Work, event: Event | None) -> Event | None:
+    """A Proof of other polynomials."""
+    if not isinstance(work, Prove) or not isinstance(event, Proved):
+        return event
+    count = len(event.polynomials) // 3
+    words = (decode_words(event.polynomials, count) + 1) % MODULUS
+    return Proved(event.attempt, encode_words(words.astype(np.uint32)))
+
+
+def false_answers(workshop: Workshop, work: Work, event: Event | None) -> Event | None:
+    """Score answers that would raise the first dealer's score."""
+    if not isinstance(work, AnswerScores) or not isinstance(event, Answered) or not event.answers:
+        return event
+    (dealer, answer), *rest = event.answers
+    return Answered(((dealer, (answer + 1000) % MODULUS), *rest))
+
+
+class UnequalDealing:
+    """A dealing whose share for one holder is another polynomial's, announced in the Deal as it is."""
+
+    def __init__(self, honest: Dealing, victim: int, blob: bytes) -> None:
+        self._honest, self._victim, self._blob = honest, victim, blob
+        digests = list(honest.digests)
+        digests[victim] = blob_digest(blob)
+        self.digests = tuple(digests)
+
+    def blob(self, holder: int) -> bytes:
+        return self._blob if holder == self._victim else self._honest.blob(holder)
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._honest, name)
+
+
+def deal_unequally(world: World, dealer: int, victim: int) -> None:
+    """Have `dealer` give `victim` a share that contradicts the others."""
+    workshop = world.nodes[dealer].workshop
+    honest = workshop._own_dealing
+
+    def unequal(deal_now: bool = False) -> UnequalDealing:
+        dealing = honest(deal_now)
+        blob = dealing.blob(victim)
+        nonce, rest = blob[:16], blob[16:]
+        if len(rest) == 16:
+            changed = bytes([rest[0] ^ 1]) + rest[1:]
+        else:
+            words = decode_words(rest, len(rest) // 3)
+            changed = encode_words(np.concatenate([(words[:1] + 1) % MODULUS, words[1:]]).astype(np.uint32))
+        return UnequalDealing(dealing, victim, nonce + changed)
+
+    workshop._own_dealing = unequal  # type: ignore[method-assign, assignment]
+
+
+def signed(node: SimulatedNode, message: Message) -> Envelope:
+    """A message as the member itself would send it."""
+    identity, body = node.identity, encode(message)
+    return Envelope(identity.me, body, identity.sign(message.statement(body).signing_digest(identity.domain)))
+
+
+def two_faced(node: SimulatedNode, effects: list[Effect]) -> list[Effect]:
+    """Propose one set to the lower half of the members and a smaller one to the others; vote for both."""
+    told: list[Effect] = []
+    for effect in effects:
+        message = decode_message(effect.envelope.body) if isinstance(effect, Announce) else None
+        if isinstance(message, Propose) and isinstance(message.value, SetValue) and len(message.value.deals) > 3:
+            told += _two_proposals(node, message, effect.envelope)  # type: ignore[union-attr]
+        else:
+            told.append(effect)
+    return told
+
+
+def _two_proposals(node: SimulatedNode, propose: Propose, first: Envelope) -> list[Effect]:
+    value = propose.value
+    assert isinstance(value, SetValue)
+    smaller = SetValue(value.freeze, value.deals[:-1], value.proofs[:-1], value.receipts)
+    other = Propose(propose.config, propose.round, propose.attempt, propose.subject, smaller, propose.statuses)
+    key = (propose.config, propose.round, propose.attempt, propose.subject, value_digest(smaller))
+    votes = (signed(node, Confirm(*key)), signed(node, Commit(*key)))
+    n = len(node.identity.signers)
+    effects: list[Effect] = []
+    for member in range(n):
+        if member != node.me:
+            half = (first,) if member < n // 2 else (signed(node, other), *votes)
+            effects.append(Tell(member, half))
+    return effects

@@ -1,0 +1,84 @@
+"""One member of four or seven lies: no two results, honest members agree, the liar is named and nobody else."""
+
+from __future__ import annotations
+
+import pytest
+
+from gossip import round as one_round
+from gossip.events import Announce, Heard
+from gossip.messages import SET, Confirm, Propose, SetValue, Status, decode_message, value_digest
+from gossip.statements import Kind
+from sim.world import Scenario
+from tests.helpers import liars
+from tests.helpers.worlds import assert_agreement, known_world, saved_after
+
+WORK = {
+    "false partial sum": liars.false_sum,
+    "false proof": liars.false_proof,
+    "false score answers": liars.false_answers,
+}
+SHOWN = {"false partial sum": "false partial sum", "false proof": "share contradicts its proof"}
+
+
+@pytest.mark.parametrize("lie", WORK)
+@pytest.mark.parametrize("n", [4, 7])
+def test_false_work_is_named_and_does_no_harm(n: int, lie: str) -> None:
+    liar = 1
+    world = known_world(n, saved=saved_after(n, 1))
+    liars.lie_at_work(world, liar, WORK[lie])
+    world.run(300)
+    assert_agreement(world, liars=frozenset({liar}))
+    assert world.blamed() == {liar}
+    honest = world.nodes[0].results[2]
+    assert honest.outcome == 1
+    assert liar in honest.dealer_set or lie == "false proof"
+    truth = known_world(n, saved=saved_after(n, 1)).run(300).nodes[0].results[2]
+    if lie != "false proof":
+        assert (honest.model, honest.scores) == (truth.model, truth.scores)
+
+
+@pytest.mark.parametrize("victim", [0, 2, 3])
+def test_a_false_share_costs_its_dealer_the_round_and_nobody_else(victim: int) -> None:
+    dealer = 1
+    world = known_world(4, saved=saved_after(4, 1))
+    liars.deal_unequally(world, dealer, victim)
+    world.run(300)
+    assert_agreement(world, liars=frozenset({dealer}))
+    assert world.blamed() == {dealer}
+    assert world.nodes[0].results[2].dealer_set == {0, 2, 3}
+    assert any(decode_message(e.body).key[0] is Kind.COMPLAINT for e in world.said.values())
+
+
+@pytest.mark.parametrize("n", [4, 7])
+def test_a_two_faced_proposer_makes_no_second_set_final(n: int) -> None:
+    proposer = 2 % n
+    scenario = Scenario(lies={proposer: liars.two_faced})
+    world = known_world(n, saved=saved_after(n, 1), scenario=scenario).run(300)
+    assert_agreement(world, liars=frozenset({proposer}))
+    assert world.blamed() == {proposer}
+
+
+@pytest.mark.parametrize("has_moved_on", [False, True])
+def test_confirms_that_come_after_a_status_lead_to_no_commit(has_moved_on: bool) -> None:
+    """Without this rule two sets become final (protocol analysis, P2)."""
+    world = known_world(4, saved=saved_after(4, 1))
+    world.run(0.0)
+    nodes = world.nodes
+    me = nodes[0]
+    assert me.session is not None
+    state, config = me.session.current, me.identity.config
+    digest = bytes(32)
+    value = SetValue(digest, *(((0, digest), (1, digest), (2, digest)),) * 3)
+    said = []
+    others = [node for node in nodes if node is not me]
+    if has_moved_on:
+        said += [liars.signed(node, Status(config, 2, 1, SET, None)) for node in others[:2]]
+    proposer = nodes[state.context.proposer(0)]
+    said.append(liars.signed(proposer, Propose(config, 2, 0, SET, value, ())))
+    said += [liars.signed(node, Confirm(config, 2, 0, SET, value_digest(value))) for node in others]
+    announced = []
+    for envelope in said:
+        state, effects = one_round.step(state, Heard(envelope), 1.0)
+        announced += [decode_message(e.envelope.body) for e in effects if isinstance(e, Announce)]
+    commits = [message for message in announced if message.key[0] is Kind.COMMIT]
+    assert bool(commits) is not has_moved_on
