@@ -146,7 +146,9 @@ class RoundsAudit:
                 note("round.dealers", f"{result.dealers.bit_count()} dealers, a sum has at least {least}", round_id)
             if result.deals == EMPTY:
                 note("round.deals", "the round settled without Deals", round_id)
-        elif self._last_model is not None:
+            return
+        expect("round.deals", "the root of an abandoned round's Deals", EMPTY, result.deals, round_id)
+        if self._last_model is not None:
             expect("round.model", "the model after an abandoned round", self._last_model, result.model, round_id)
 
     def _check_signatures(

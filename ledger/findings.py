@@ -8,13 +8,70 @@ from typing import Any, Final
 MAX_FINDINGS: Final = 500
 """A hostile endpoint could fill the memory with false rounds; what lies beyond is counted."""
 
+CODES: Final = {
+    "code.mismatch": "the code at an address is not the contract's",
+    "code.immutable": "the code names another registry, ledger, chain or domain",
+    "code.roster": "the signers that the ledger reads are not those of the roster",
+    "log.unreadable": "a log that the contract cannot have written, or out of the chain's order",
+    "roster.member": "a member's entry differs between events and storage, or comes out of turn",
+    "roster.missing": "no event tells of a roster",
+    "roster.size": "more members than a registry holds",
+    "roster.version": "a roster's version is not the next one",
+    "roster.quorum": "a roster's quorum is not floor(2n/3) + 1",
+    "roster.active": "a roster's active members are not those admitted",
+    "roster.config": "a config digest is not that of chain, registry, roster and spec",
+    "roster.storage": "the registry stores something else than its events tell",
+    "spec.digest": "the spec in the event is not the one that was signed for",
+    "spec.unreadable": "the published spec does not say how many rounds there are",
+    "round.missing": "the ledger recorded a round that no event tells of",
+    "round.extra": "an event tells of a round that the ledger has not recorded",
+    "round.order": "a round comes twice, or before an earlier one",
+    "round.number": "the result has another number than its event",
+    "round.digest": "the digest in the event is not that of the result",
+    "round.storage": "the ledger stores the digest of another result",
+    "round.previous": "the result does not name the one before",
+    "round.config": "the result was made by a roster that never was",
+    "round.kind": "the round is of another kind than the spec says",
+    "round.outcome": "an outcome that does not exist",
+    "round.dealers": "too few dealers, or some outside the roster",
+    "round.deals": "a settled round without Deals, or an abandoned one with some",
+    "round.model": "an abandoned round changed the model",
+    "round.signers": "a signer is outside the roster",
+    "round.quorum": "fewer members signed than a quorum",
+    "round.signature": "a signature is not that member's, or missing",
+    "score.hash": "the scores are not those that were signed",
+    "score.length": "there is not one score for each member",
+    "score.unexpected": "there was no training round left to score",
+    "score.stranger": "a member has a score without an update in the scored round",
+    "rewards.root": "the tree of rewards does not follow from the scores",
+    "rewards.total": "the sum of rewards does not follow from the scores",
+    "rewards.unknown": "from a round on, pay cannot be computed",
+    "root.unknown": "rewards of a round that no event records became active",
+    "root.order": "rewards became active before newer ones, or before they were recorded",
+    "root.mismatch": "another root than the recorded one became active",
+    "root.total": "another total than the recorded one became active",
+    "root.unfunded": "more became active than was paid in",
+    "claim.member": "somebody outside the roster was paid",
+    "claim.account": "the payment went to another account than the member's",
+    "claim.amount": "the payment is not what the member was still owed by its own event",
+    "claim.leaf": "a member was paid up to another sum than it earned",
+    "claim.inactive": "a payment before any rewards were active",
+    "claim.sum": "more was paid than is active",
+    "claim.storage": "the vault stores another sum for a member than its events tell",
+    "vault.terms": "the terms in the event are not those in the code",
+    "vault.storage": "the vault stores something else than its events tell",
+    "vault.balance": "the vault holds less than was paid in and not out",
+    "findings.more": "there are more findings than the report holds",
+}
+"""Every code that a finding may have, and what it says."""
+
 
 @dataclass(frozen=True, slots=True)
 class Finding:
     """One thing that is not as it has to be.
 
     Attributes:
-        code: what kind of thing, e.g. "round.signature"; docs/reference lists them.
+        code: one of `CODES`.
         round_id: the round that it concerns, None if none.
         text: one sentence.
     """

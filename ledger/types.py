@@ -184,7 +184,8 @@ class RoundResult:
         outcome: 1 settled, 2 abandoned.
         previous: struct hash of the result of the round before; `EMPTY` for round 0.
         config: the registry's configDigest when it was signed.
-        dealers: bitmap of the members whose updates are in the sum; 0 if abandoned.
+        dealers: bitmap of the members whose updates are in the sum; of an abandoned round, those whose sum
+            somebody may have seen, who are paid nothing for it.
         model: BLAKE3 digest of the model file after the round.
         deals: Merkle root of the dealers' Deal digests; `EMPTY` if abandoned.
         scores: keccak256 of the packed scores that became known; `EMPTY` if none did.

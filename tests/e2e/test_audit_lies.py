@@ -112,6 +112,7 @@ EVENT_LIES = [
     ("round.dealers", on_event(*ROUND, in_result(dealers=0b0001), 1)),
     ("round.dealers", on_event(*ROUND, in_result(dealers=0b10111), 1)),
     ("round.deals", on_event(*ROUND, in_result(deals=deals_root({})), 1)),
+    ("round.deals", on_event(*ROUND, in_result(deals=b"\7" * 32), 2)),
     ("round.model", on_event(*ROUND, in_result(model=b"\7" * 32), 2)),
     ("round.signature", on_event(*ROUND, with_bit, 1)),
     ("round.signature", on_event(*ROUND, swapped, 1)),
