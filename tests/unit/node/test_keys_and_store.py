@@ -1,0 +1,91 @@
+"""What a node keeps on its disk: keys that only its owner can read, and a store that is written before it speaks."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from node.errors import ConfigError, StoreError
+from node.keys import create_keys, load_keys
+from node.store import Store
+
+
+def test_keys_come_back_and_are_for_their_owner_alone(tmp_path: Path) -> None:
+    keys = create_keys(tmp_path)
+    assert load_keys(tmp_path) == keys
+    assert {path.stat().st_mode & 0o777 for path in tmp_path.glob("*.key")} == {0o600}
+    assert keys.signer.hex() not in repr(keys)
+
+
+def test_keys_are_never_overwritten(tmp_path: Path) -> None:
+    keys = create_keys(tmp_path)
+    with pytest.raises(ConfigError, match=r"exists already|never overwritten"):
+        create_keys(tmp_path)
+    assert load_keys(tmp_path) == keys
+
+
+@pytest.mark.parametrize("damage", ["missing", "readable", "corrupt"])
+def test_a_key_file_that_cannot_be_used_is_named(tmp_path: Path, damage: str) -> None:
+    create_keys(tmp_path)
+    path = tmp_path / "signer.key"
+    if damage == "missing":
+        path.unlink()
+    elif damage == "readable":
+        path.chmod(0o644)
+    else:
+        path.write_text("not a key\n")
+    with pytest.raises(ConfigError, match=r"signer\.key"):
+        load_keys(tmp_path)
+
+
+def test_what_was_stored_is_there_after_reopening(tmp_path: Path) -> None:
+    store = Store(tmp_path / "node.store")
+    store.begin_round(3, b"start")
+    store.append_events(3, [(1.0, b"one"), (2.5, b"two")])
+    store.put(b"name", 3, b"data")
+    store.queue_result(2, b"result")
+    store.save_checkpoint(2, b"digest", b"model")
+    store.save_private(2, b"private")
+    store.close()
+    again = Store(tmp_path / "node.store")
+    assert again.current_round() == (3, b"start")
+    assert again.events(3) == [(1.0, b"one"), (2.5, b"two")]
+    assert again.get(b"name") == b"data"
+    assert again.pending_results() == [(2, b"result")]
+    assert again.latest_checkpoint() == (2, b"digest", b"model")
+    assert again.load_private(9) == b"private"
+    again.mark_recorded(2, "0x1")
+    assert again.pending_results() == []
+    again.close()
+
+
+def test_a_new_round_forgets_old_events_and_shares(tmp_path: Path) -> None:
+    store = Store(tmp_path / "node.store")
+    store.append_events(3, [(1.0, b"one")])
+    store.put(b"old", 1, b"share")
+    store.put(b"recent", 2, b"share")
+    store.begin_round(4, b"start")
+    assert store.events(3) == []
+    assert store.get(b"old") is None
+    assert store.get(b"recent") == b"share"
+    store.close()
+
+
+def test_one_folder_is_one_node(tmp_path: Path) -> None:
+    store = Store(tmp_path / "node.store")
+    code = f"from pathlib import Path; from node.store import Store; Store(Path({str(tmp_path / 'node.store')!r}))"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=False)
+    assert found.returncode != 0
+    assert "another process" in found.stderr
+    store.close()
+
+
+def test_a_file_that_is_no_store_is_left_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "node.store"
+    path.write_bytes(b"something else entirely" * 100)
+    with pytest.raises(StoreError, match="not a node's store"):
+        Store(path)
+    assert path.read_bytes().startswith(b"something else")
