@@ -4,16 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from random import Random
 from typing import Any
 
 import pytest
+from eth_hash.auto import keccak
 
 from ledger.audit import AuditReport, audit
+from ledger.connection import Connection
 from ledger.devchain import running
 from ledger.errors import ChainUnavailable, LedgerError, NoContract, WrongChain
+from ledger.findings import CODES
 from ledger.rewards import deals_root, pack_scores
+from ledger.trail import Trail
 from ledger.types import RoundResult
-from tests.helpers.lying_proxy import Lie, Log, LyingProxy, honest, lying_proxy, on_answer, on_event, on_logs
+from tests.helpers.lying_proxy import (
+    Lie,
+    Log,
+    LyingProxy,
+    honest,
+    lying_proxy,
+    on_answer,
+    on_event,
+    on_logs,
+    on_topic,
+    without,
+)
 from tests.helpers.recorded import FUND_WEI, HISTORY, Recorded, record_history
 
 pytestmark = pytest.mark.network
@@ -142,6 +158,23 @@ EVENT_LIES = [
     ("roster.active", on_event("MemberRegistry", "RosterChanged", setting(activeBitmap=0b0111))),
     ("roster.config", on_event("MemberRegistry", "RosterChanged", setting(configDigest=b"\7" * 32))),
     ("spec.digest", on_event("MemberRegistry", "SpecAdopted", setting(spec=b'{"rounds":9}'))),
+    ("roster.version", on_topic("MemberRegistry", "RosterChanged", 2)),
+    ("roster.member", on_topic(*MEMBER, 3, place=2)),
+    ("round.number", on_topic(*ROUND, 2, place=1)),
+    ("root.unknown", on_topic(*ACTIVATED, 9, place=1)),
+    ("root.order", on_topic(*ACTIVATED, 1, place=1)),
+    ("root.order", on_topic(*ACTIVATED, 2)),
+    ("claim.member", on_topic(*CLAIM, 4)),
+    ("claim.amount", on_topic(*CLAIM, 2, place=1)),
+    ("claim.inactive", without(*ACTIVATED)),
+    ("claim.sum", on_event(*ACTIVATED, setting(totalWei=1), 1)),
+    ("claim.storage", without(*CLAIM)),
+    ("root.unfunded", without("RewardVault", "Funded")),
+    ("vault.terms", without("RewardVault", "TermsAdopted")),
+    ("spec.unreadable", without("MemberRegistry", "SpecAdopted")),
+    ("roster.missing", without("MemberRegistry", "RosterChanged")),
+    ("roster.storage", without(*MEMBER)),
+    ("rewards.unknown", without(*ROUND)),
     ("spec.unreadable", on_event("MemberRegistry", "SpecAdopted", setting(spec=b"[[[["))),
 ]
 
@@ -191,6 +224,13 @@ def test_an_event_of_a_round_that_never_was_is_found(told: Callable[[Lie], Audit
         return [*logs, extra]
 
     assert "round.extra" in codes(told(of_rounds(one_more)))
+
+
+def test_each_code_has_a_lie_that_it_names() -> None:
+    elsewhere = {"code.mismatch", "code.immutable", "code.roster", "round.extra", "vault.balance"}
+    # Neither can be told by changing one answer.
+    untold = {"roster.size", "findings.more"}
+    assert {code for code, _ in EVENT_LIES + LIST_LIES} | elsewhere | untold == set(CODES)
 
 
 def test_a_dropped_round_is_named(told: Callable[[Lie], AuditReport]) -> None:
@@ -245,6 +285,13 @@ def test_a_vault_that_holds_too_little_is_found(told: Callable[[Lie], AuditRepor
     assert codes(told(on_answer("eth_getBalance", lambda params, result: hex(FUND_WEI // 2)))) == {"vault.balance"}
 
 
+def test_another_roster_where_the_ledger_reads_it_is_found(
+    told: Callable[[Lie], AuditReport], proxy: LyingProxy, recorded: Recorded
+) -> None:
+    address = Trail(Connection(proxy.url)).view("MemberRegistry", recorded.roster.registry, "rosterCode")
+    assert codes(told(in_code_of(address, lambda code: code[:-1] + bytes([code[-1] ^ 1])))) == {"code.roster"}
+
+
 def test_coins_forced_on_the_vault_are_no_finding(told: Callable[[Lie], AuditReport]) -> None:
     assert told(on_answer("eth_getBalance", lambda params, result: hex(2 * FUND_WEI))).ok
 
@@ -265,6 +312,35 @@ def test_every_changed_view_is_found_or_refused(told: Callable[[Lie], AuditRepor
             assert not told(on_answer("eth_call", lie)).ok, chosen
         except ChainUnavailable:
             continue
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_any_changed_byte_of_any_event_is_found(told: Callable[[Lie], AuditReport], seed: int) -> None:
+    random = Random(seed)
+    events = 4 + 2 + len(HISTORY) + 7
+
+    def flip(text: str) -> str:
+        data = bytearray.fromhex(text[2:])
+        data[random.randrange(len(data))] ^= 1 << random.randrange(8)
+        return "0x" + data.hex()
+
+    chosen, seen = random.randrange(events), [0]
+
+    def change(logs: list[Log]) -> list[Log]:
+        if seen[0] <= chosen < seen[0] + len(logs):
+            log = logs[chosen - seen[0]]
+            # Who funded the vault is written down nowhere else.
+            if random.random() < 0.25 and log["topics"][0] != "0x" + keccak(b"Funded(address,uint256)").hex():
+                place = random.randrange(len(log["topics"]))
+                log["topics"][place] = flip(log["topics"][place])
+            else:
+                log["data"] = flip(log["data"])
+        seen[0] += len(logs)
+        return logs
+
+    report = told(on_logs(change))
+    assert seen[0] == events
+    assert not report.ok
 
 
 GARBAGE: list[Any] = [None, 7, "", "0x", "0xzz", "0x1_0", [], [None], [{}], {}, "0x" + "ff" * 40, True, [[1]], "\ud800"]

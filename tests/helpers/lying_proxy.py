@@ -129,6 +129,25 @@ def on_event(contract: str, name: str, change: Callable[[dict[str, Any]], Any], 
     return on_logs(rewrite)
 
 
+def on_topic(contract: str, name: str, value: int, place: int = 0) -> Lie:
+    """A lie about the indexed parameter of one event, the `place`-th of its name."""
+    topic = next(topic for topic, kind in event_types(contract).items() if kind.name == name)
+
+    def rewrite(logs: list[Log]) -> list[Log]:
+        mine = [log for log in logs if log["topics"][0] == "0x" + topic.hex()]
+        if len(mine) > place:
+            mine[place]["topics"][1] = "0x" + value.to_bytes(32, "big").hex()
+        return logs
+
+    return on_logs(rewrite)
+
+
+def without(contract: str, name: str) -> Lie:
+    """A lie that leaves out every event of this name."""
+    topic = next(topic for topic, kind in event_types(contract).items() if kind.name == name)
+    return on_logs(lambda logs: [log for log in logs if log["topics"][0] != "0x" + topic.hex()])
+
+
 def on_answer(wanted: str, change: Callable[[list[Any], Any], Any]) -> Lie:
     """A lie about every answer to the method `wanted`; `change` gets parameters and result."""
 
