@@ -78,7 +78,7 @@ def assemble(folder: Path, config: Config, keys: Keys, pause_at: tuple[int, str]
     )
     workshop = Workshop(identity, learner, store, client.terms(), secrets.token_bytes)
     own = config.node
-    habits = Habits((own.host, own.port), own.rest_seconds, own.linger_seconds, pause_at)
+    habits = Habits((own.bind or own.host, own.port), own.rest_seconds, own.linger_seconds, pause_at)
     node = Node(
         roster=roster,
         workshop=workshop,

@@ -47,11 +47,15 @@ def deploy(
     budget_ether: Annotated[float, typer.Option(min=0, help="Reward budget of a training round.")] = 1.0,
     participation_ppm: Annotated[int, typer.Option(min=0, max=1_000_000, help="Part of it shared equally.")] = 500_000,
     dispute_seconds: Annotated[int, typer.Option(min=0, help="Before a round's rewards can be claimed.")] = 3600,
+    gas_ether: Annotated[
+        float | None, typer.Option(min=0, help="Sent to every signer, for gas; default: 1 from devchain's key, else 0.")
+    ] = None,
 ) -> None:
     """Deploy registry, ledger and vault with these members as the first roster; prints the registry's address."""
     from node import commands
 
-    commands.deploy(members, rpc, task_from, key, rounds, budget_ether, participation_ppm, dispute_seconds)
+    terms = commands.terms(budget_ether, participation_ppm, dispute_seconds)
+    commands.deploy(members, rpc, task_from, key, rounds, terms, gas_ether)
 
 
 @app.command()
@@ -143,11 +147,17 @@ def main() -> None:
     from gossip.errors import GossipError
     from ledger.errors import LedgerError
     from node.errors import EXIT_INTERRUPTED, NodeError, exit_code
+    from node.log import set_up
 
+    set_up()
     try:
         app(standalone_mode=True)
     except (NodeError, GossipError, LedgerError) as error:
         typer.echo(f"mycelia: {error}", err=True)
+        sys.exit(exit_code(error))
+    except OSError as error:
+        where = "" if error.filename is None else f": {error.filename}"
+        typer.echo(f"mycelia: {(error.strerror or str(error)).lower()}{where}", err=True)
         sys.exit(exit_code(error))
     except KeyboardInterrupt:
         sys.exit(EXIT_INTERRUPTED)

@@ -6,13 +6,22 @@ import json
 import os
 import sys
 import time
+from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
+
+import structlog
 
 from node.builtin import ROWS_FILE, TASKS, make_spec
 from node.config import Config, GossipConfig, LedgerConfig, NodeConfig, load_config, write_config
 from node.errors import EXIT_AUDIT, ConfigError
 from node.keys import Keys, create_keys, load_keys
+
+if TYPE_CHECKING:
+    from gossip.spec import TaskSpec
+    from ledger.types import Member, VaultTerms
+
+log = structlog.get_logger()
 
 MEMBER_FILE = "member.json"
 PAUSE_VARIABLE = "MYCELIA_PAUSE_AT"
@@ -45,40 +54,49 @@ def prepare(folder: Path, node: NodeConfig, gossip: GossipConfig) -> Keys:
     return keys
 
 
+def terms(budget_ether: float, participation_ppm: int, dispute_seconds: int) -> VaultTerms:
+    """The vault's terms in its own units."""
+    from ledger.types import VaultTerms
+
+    return VaultTerms(_wei(budget_ether), participation_ppm, dispute_seconds)
+
+
 def deploy(
     members: list[Path],
     rpc: str,
     task_from: Path,
     key: Path | None,
     rounds: int,
-    budget_ether: float,
-    participation_ppm: int,
-    dispute_seconds: int,
+    vault: VaultTerms,
+    gas_ether: float | None,
 ) -> None:
     """Deploy the contracts, fund the vault for every round, print the registry."""
     from ledger.devchain import DEV_KEYS
-    from ledger.types import VaultTerms
     from node.tasks import load_task
 
     config = load_config(task_from)
     task = load_task(config.node.task, dict(config.node.options), task_from)
-    terms = VaultTerms(int(budget_ether * 10**18), participation_ppm, dispute_seconds)
     deployer = DEV_KEYS[0] if key is None else _read_hex_key(key)
-    print(
-        deploy_for(
-            [read_member(path, i) for i, path in enumerate(members)], rpc, deployer, make_spec(task, rounds), terms
-        )
-    )
+    gas_wei = _wei(gas_ether if gas_ether is not None else float(key is None))
+    roster = [read_member(path, index) for index, path in enumerate(members)]
+    print(deploy_for(roster, rpc, deployer, make_spec(task, rounds), vault, gas_wei))
 
 
-def deploy_for(members: list[Any], rpc: str, deployer: str | bytes, spec: Any, terms: Any) -> str:
-    """Deploy with these members and a vault that can pay every round; the registry's address."""
+def deploy_for(
+    members: list[Member], rpc: str, deployer: str | bytes, spec: TaskSpec, vault: VaultTerms, gas_wei: int
+) -> str:
+    """Deploy with these members, a vault that can pay every round, and gas for the signers; the registry's address."""
     from ledger.deploy import deploy as deploy_contracts
+    from ledger.deploy import send_wei
 
-    return str(deploy_contracts(rpc, deployer, members, spec.encode(), terms, terms.round_budget_wei * spec.rounds))
+    registry = deploy_contracts(rpc, deployer, members, spec.encode(), vault, vault.round_budget_wei * spec.rounds)
+    for member in members:
+        if gas_wei:
+            send_wei(rpc, deployer, member.signer, gas_wei)
+    return registry
 
 
-def read_member(path: Path, index: int) -> Any:
+def read_member(path: Path, index: int) -> Member:
     """The roster entry in a member.json.
 
     Raises:
@@ -99,9 +117,7 @@ def run(folder: Path, rpc: str | None, registry: str | None) -> None:
     import trio
 
     from node.assemble import assemble, evaluate
-    from node.log import set_up
 
-    set_up()
     config, keys = _opened(folder, rpc, registry)
     assembled = assemble(folder, config, keys, _pause_from_environment())
     try:
@@ -123,13 +139,13 @@ def status(folder: Path, as_json: bool) -> None:
     try:
         state = json.loads((folder / STATUS_FILE).read_text())
     except (OSError, ValueError) as error:
-        raise ConfigError(f"no node has run in {folder} yet: {error}") from error
+        raise ConfigError(f"no node has run in {folder} yet: it has no {STATUS_FILE} that can be read") from error
     if as_json:
         print(json.dumps(state))
         return
     state["updated"] = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(state["updated"]))
     for name, value in state.items():
-        print(f"{name:<14}{value}")
+        print(f"{name:<14}{_in_words(value)}")
 
 
 def claim(folder: Path, rpc: str | None, registry: str | None) -> None:
@@ -139,23 +155,26 @@ def claim(folder: Path, rpc: str | None, registry: str | None) -> None:
 
 
 def claim_for(keys: Keys, rpc: str, registry: str) -> int:
-    """Wei paid to the member with these keys."""
+    """Wei paid to the member with these keys, of the rounds whose dispute window is over."""
     from ledger.client import LedgerClient
     from ledger.rewards import pay, rewards_proof
     from node.assemble import find_member
 
     client = LedgerClient(rpc, registry)
-    roster, terms = client.roster(), client.terms()
+    roster, vault = client.roster(), client.terms()
     me, n = find_member(roster, keys), len(roster.members)
     cumulative, latest = [0] * n, None
+    now = client.block_timestamp()
     for record in client.records():
-        added = pay(terms, record.result.kind, record.result.outcome, record.result.dealers, record.scores, n)
+        result = record.result
+        if client.recorded_at(result.round) + vault.dispute_window_seconds > now:
+            log.info("rewards.not_due", round=result.round, window_seconds=vault.dispute_window_seconds)
+            break
+        added = pay(vault, result.kind, result.outcome, result.dealers, record.scores, n)
         cumulative = [old + new for old, new in zip(cumulative, added, strict=True)]
-        latest = record.result
-    if latest is None or not cumulative[me]:
-        return 0
+        latest = result
     already = client.claimed_wei(me)
-    if already >= cumulative[me]:
+    if latest is None or already >= cumulative[me]:
         return 0
     if client.active_root() != latest.rewards:
         client.activate(keys.signer, latest)
@@ -236,6 +255,16 @@ def _opened(folder: Path, rpc: str | None, registry: str | None) -> tuple[Config
         if not value:
             raise ConfigError(f"{folder}/mycelia.toml: ledger.{name} is empty; name it there or with --{name}")
     return config, load_keys(folder)
+
+
+def _in_words(value: object) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {_in_words(part)}" for name, part in value.items())
+    return " ".join(map(str, value)) or "-" if isinstance(value, list) else str(value)
+
+
+def _wei(ether: float) -> int:
+    return int(Decimal(str(ether)) * 10**18)
 
 
 def _read_hex_key(path: Path) -> bytes:

@@ -27,6 +27,8 @@ class NodeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """[node]: who and where this node is, and what it learns.
 
     Attributes:
+        host, port: where the other members reach this node.
+        bind: address to listen on, if it is another one than `host`, as behind NAT or in a container.
         rest_seconds: between a round and the next.
         linger_seconds: that a node that has finished waits for members that have not.
     """
@@ -34,6 +36,7 @@ class NodeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     name: str
     host: str = "127.0.0.1"
     port: int = 4001
+    bind: str = ""
     task: str
     options: dict[str, str] = {}
     seed: int = 0

@@ -168,10 +168,10 @@ def demo(plan: Plan, as_json: bool) -> None:
     started = time.monotonic()
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler)  # to be ended is to be interrupted: children end, files go
-    with _folder(plan.keep) as folder, Processes() as processes:
+    with _folder(plan.keep) as folder, Processes() as processes, _free_ports(len(plan.hospitals)) as places:
         view = demo_view.View(plan, quiet=as_json or not sys.stderr.isatty())
         with view:
-            stage = _set_up(plan, folder, processes)
+            stage = _set_up(plan, folder, processes, places)
             view.say(f"chain {stage.rpc}, registry {stage.registry}, dispute window {DISPUTE_SECONDS} s")
             _run_rounds(stage, view)
             rewards = _claim(stage)
@@ -200,11 +200,11 @@ def _folder(keep: Path | None) -> Iterator[Path]:
 # --- setting up -----------------------------------------------------------------------------------------------------
 
 
-def _set_up(plan: Plan, folder: Path, processes: Processes) -> Stage:
+def _set_up(plan: Plan, folder: Path, processes: Processes, places: list[socket.socket]) -> Stage:
     stage = Stage(plan, folder, processes, [], kills=list(plan.kills), restarts=list(plan.restarts))
     chain = processes.start(["devchain", "--port", "0"], folder / "devchain.log", stdout=subprocess.PIPE)
-    ports = _free_ports(len(plan.hospitals))
-    for hospital, port in zip(plan.hospitals, ports, strict=True):
+    for hospital, place in zip(plan.hospitals, places, strict=True):
+        port = place.getsockname()[1]
         home = stage.home(hospital.name)
         home.mkdir()
         hospital.write(home / ROWS_FILE)
@@ -234,12 +234,15 @@ def _node_config(plan: Plan, name: str, home: Path, port: int) -> NodeConfig:
     )
 
 
-def _free_ports(count: int) -> list[int]:
+@contextmanager
+def _free_ports(count: int) -> Iterator[list[socket.socket]]:
+    """Sockets that hold a port each and do not listen: a node may take its port, nobody else is given it."""
     sockets = [socket.socket() for _ in range(count)]
     try:
         for one in sockets:
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in sockets]
+        yield sockets
     finally:
         for one in sockets:
             one.close()
@@ -253,7 +256,6 @@ def _read_rpc(chain: subprocess.Popen[bytes], folder: Path) -> str:
 
 
 def _deploy(stage: Stage) -> None:
-    from ledger.deploy import send_wei
     from ledger.devchain import DEV_KEYS
     from ledger.types import VaultTerms
 
@@ -261,9 +263,7 @@ def _deploy(stage: Stage) -> None:
     task = builtin_task(plan.data, stage.home(stage.names[0]))
     members = [read_member(stage.home(name) / MEMBER_FILE, index) for index, name in enumerate(stage.names)]
     terms = VaultTerms(WEI, 500_000, DISPUTE_SECONDS)
-    stage.registry = deploy_for(members, stage.rpc, DEV_KEYS[0], make_spec(task, plan.rounds), terms)
-    for keys in stage.keys:
-        send_wei(stage.rpc, DEV_KEYS[0], keys.signer_address, GAS_WEI)
+    stage.registry = deploy_for(members, stage.rpc, DEV_KEYS[0], make_spec(task, plan.rounds), terms, GAS_WEI)
 
 
 def _start_node(stage: Stage, name: str) -> None:

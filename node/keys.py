@@ -25,14 +25,21 @@ _MODE = 0o600
 
 @dataclass(frozen=True)
 class Keys:
-    """The secrets of one member; they never appear in its representation."""
+    """The secrets of one member; they never appear in its representation.
 
-    account: bytes = field(repr=False)
+    Attributes:
+        account: None on a node whose owner keeps it elsewhere, as a cold key should be.
+        signer, node: what a running node needs.
+    """
+
+    account: bytes | None = field(repr=False)
     signer: bytes = field(repr=False)
     node: bytes = field(repr=False)
 
     @property
     def account_address(self) -> str:
+        if self.account is None:
+            raise ConfigError(f"the account's key is not here; its owner keeps {ACCOUNT_FILE} elsewhere")
         return _address(self.account)
 
     @property
@@ -59,12 +66,13 @@ def create_keys(folder: Path) -> Keys:
 
 
 def load_keys(folder: Path) -> Keys:
-    """The keys in `folder`.
+    """The keys in `folder`; the account's may have been moved away.
 
     Raises:
         ConfigError: a file is missing, damaged, or readable by others.
     """
-    return Keys(*(_load(folder / name) for name in (ACCOUNT_FILE, SIGNER_FILE, NODE_FILE)))
+    account = folder / ACCOUNT_FILE
+    return Keys(_load(account) if account.exists() else None, _load(folder / SIGNER_FILE), _load(folder / NODE_FILE))
 
 
 def _create(path: Path) -> bytes:

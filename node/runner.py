@@ -11,7 +11,7 @@ import math
 import signal
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import msgspec
@@ -45,6 +45,7 @@ from gossip.results import result_digest
 from gossip.session import RoundStart, Session
 from gossip.shamir import blob_size
 from gossip.spec import blob_digest
+from gossip.state import Timing
 from gossip.transport import PeerAddress
 from gossip.transport.host import Transport
 from ledger.types import Roster
@@ -91,10 +92,14 @@ class Habits:
 
 
 class _Stored(msgspec.Struct, array_like=True):
-    """What the store keeps of a round's beginning, for the replay."""
+    """What the store keeps of a round's beginning.
+
+    The timing is kept as well: replayed with another one, a node might say something else than it said.
+    """
 
     now: float
     start: RoundStart
+    timing: Timing
 
 
 _Item = tuple[int | None, Event] | RoundStart
@@ -180,7 +185,8 @@ class Node:
         logged = self.store.events(saved.start.round)
         self._base = max((at for at, _ in logged), default=saved.now) - time.monotonic()
         self.workshop.begin(saved.start)
-        session, _ = sessions.start(self.workshop.identity, saved.start, saved.now)
+        identity = replace(self.workshop.identity, timing=saved.timing)
+        session, _ = sessions.start(identity, saved.start, saved.now)
         for at, body in logged:
             session, _ = sessions.step(session, decode_event(body), at)
         self._session, effects = sessions.resume(session, self._now())
@@ -231,7 +237,7 @@ class Node:
         async with self._vectors:
             self.workshop.begin(start)
         now = self._now()
-        self.store.begin_round(start.round, msgspec.msgpack.encode(_Stored(now, start)))
+        self._store_beginning(start, now)
         self._session, effects = sessions.start(self.workshop.identity, start, now)
         await self._after_begin(effects)
 
@@ -241,15 +247,20 @@ class Node:
             return
         now = self._now()
         self.store.put(start.model, start.round, self._model(start.model))
-        self.store.begin_round(start.round, msgspec.msgpack.encode(_Stored(now, start)))
+        self._store_beginning(start, now)
         if start.round > self.last_round:
             self._is_finished = True
             return
         async with self._vectors:
             self.workshop.begin(start)
         # What the session hands back is older than anything in the queue, and goes before it.
-        self._session, effects, self._first = sessions.advance(self.session, start, now)
+        session = replace(self.session, identity=self.workshop.identity)
+        self._session, effects, self._first = sessions.advance(session, start, now)
         await self._after_begin(effects)
+
+    def _store_beginning(self, start: RoundStart, now: float) -> None:
+        saved = _Stored(now, start, self.workshop.identity.timing)
+        self.store.begin_round(start.round, msgspec.msgpack.encode(saved))
 
     async def _after_begin(self, effects: list[Effect]) -> None:
         self._round = self.session.current.context.round
