@@ -24,15 +24,14 @@ from node.baseline import train_alone
 from node.chainqueue import ChainQueue
 from node.config import Config
 from node.errors import ConfigError, TaskError
-from node.keys import Keys
+from node.keys import Keys, find_member
 from node.learner import TaskLearner, initial_model
 from node.progress import Progress
 from node.runner import Habits, Node
-from node.store import Store
+from node.store import STORE_FILE, Store
 from node.tasks import load_task
 from node.workshop import Workshop
 
-STORE_FILE = "node.store"
 EVALUATION_FILE = "evaluation.json"
 LOCAL_MODEL_FILE = "local.npz"
 PRIVATE_FILE = "private.npz"
@@ -93,20 +92,6 @@ def assemble(folder: Path, config: Config, keys: Keys, pause_at: tuple[int, str]
     _restore_private(learner, store)
     first = RoundStart(0, blob_digest(model), None, (), (bytes(16),) * len(roster.members))
     return Assembled(node, first, learner, store, spec, config.node.seed)
-
-
-def find_member(roster: Roster, keys: Keys) -> int:
-    """The roster index of the member with these keys.
-
-    Raises:
-        ConfigError: the registry does not know them.
-    """
-    for member in roster.members:
-        if member.signer == keys.signer_address:
-            if member.peer_id != keys.peer_id:
-                raise ConfigError(f"the registry holds another node key for {member.name}: {member.peer_id}")
-            return member.index
-    raise ConfigError(f"the registry {roster.registry} has no member with the signer {keys.signer_address}")
 
 
 def _spec(roster: Roster) -> TaskSpec:

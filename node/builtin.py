@@ -5,10 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from gossip.spec import MICRO, TaskSpec, blob_digest
+from node.config import ROWS_FILE
 from node.errors import ConfigError
 from node.tasks import CsvClassification, Task
-
-ROWS_FILE = "rows.csv"
 
 _BREAST_CANCER_MEASURES = {
     "radius": ((6, 30), (0.1, 3), (7, 40)),

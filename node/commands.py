@@ -6,16 +6,19 @@ import json
 import os
 import sys
 import time
+from collections.abc import Callable, Iterator
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import structlog
 
-from node.builtin import ROWS_FILE, TASKS, make_spec
-from node.config import Config, GossipConfig, LedgerConfig, NodeConfig, load_config, write_config
-from node.errors import EXIT_AUDIT, ConfigError
-from node.keys import Keys, create_keys, load_keys
+from gossip.errors import GossipError
+from ledger.errors import LedgerError
+from node.config import ROWS_FILE, Config, GossipConfig, LedgerConfig, NodeConfig, load_config, write_config
+from node.errors import EXIT_AUDIT, ConfigError, NodeError
+from node.keys import Keys, create_keys, find_member, load_keys
 
 if TYPE_CHECKING:
     from gossip.spec import TaskSpec
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 MEMBER_FILE = "member.json"
+BUILTIN_TASKS = {"breast-cancer": "node.builtin:breast_cancer", "heart": "node.builtin:heart"}
 PAUSE_VARIABLE = "MYCELIA_PAUSE_AT"
 """ROUND:PHASE in which a node sleeps for a second, so that a test can end it there."""
 
@@ -31,9 +35,9 @@ PAUSE_VARIABLE = "MYCELIA_PAUSE_AT"
 def init(folder: Path, name: str, task: str, host: str, port: int, options: list[str]) -> None:
     """Write keys, `mycelia.toml` and `member.json`."""
     pairs = dict(split_pair(option) for option in options)
-    if task in TASKS:
+    if task in BUILTIN_TASKS:
         pairs.setdefault("path", str((folder / ROWS_FILE).absolute()))
-        task = f"node.builtin:{TASKS[task].__name__}"
+        task = BUILTIN_TASKS[task]
     folder.mkdir(parents=True, exist_ok=True)
     prepare(folder, NodeConfig(name=name, host=host, port=port, task=task, options=pairs, seed=0), GossipConfig())
     print(folder / MEMBER_FILE)
@@ -72,6 +76,7 @@ def deploy(
 ) -> None:
     """Deploy the contracts, fund the vault for every round, print the registry."""
     from ledger.devchain import DEV_KEYS
+    from node.builtin import make_spec
     from node.tasks import load_task
 
     config = load_config(task_from)
@@ -121,7 +126,7 @@ def run(folder: Path, rpc: str | None, registry: str | None) -> None:
     config, keys = _opened(folder, rpc, registry)
     assembled = assemble(folder, config, keys, _pause_from_environment())
     try:
-        trio.run(assembled.node.run, assembled.first, strict_exception_groups=False)
+        _run_to_the_end(partial(trio.run, assembled.node.run, assembled.first))
         evaluate(folder, assembled)
         assembled.node.progress.note("finished")
         latest = assembled.store.latest_checkpoint()
@@ -130,6 +135,25 @@ def run(folder: Path, rpc: str | None, registry: str | None) -> None:
     finally:
         assembled.node.progress.close()
         assembled.store.close()
+
+
+def _run_to_the_end(call: Callable[[], None]) -> None:
+    """Call it; of the errors that its tasks end with together, raise the one that says why."""
+    try:
+        call()
+    except BaseExceptionGroup as group:
+        known = list(_known(group))
+        if not known:
+            raise
+        raise known[0] from None
+
+
+def _known(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:
+    for error in group.exceptions:
+        if isinstance(error, BaseExceptionGroup):
+            yield from _known(error)
+        elif isinstance(error, NodeError | GossipError | LedgerError):
+            yield error
 
 
 def status(folder: Path, as_json: bool) -> None:
@@ -158,7 +182,6 @@ def claim_for(keys: Keys, rpc: str, registry: str) -> int:
     """Wei paid to the member with these keys, of the rounds whose dispute window is over."""
     from ledger.client import LedgerClient
     from ledger.rewards import pay, rewards_proof
-    from node.assemble import find_member
 
     client = LedgerClient(rpc, registry)
     roster, vault = client.roster(), client.terms()
@@ -188,9 +211,9 @@ def export(folder: Path, out: Path) -> None:
     import numpy as np
     import safetensors.numpy
 
-    from node.assemble import STORE_FILE
+    from node.builtin import make_spec
     from node.model import decode
-    from node.store import Store
+    from node.store import STORE_FILE, Store
     from node.tasks import load_task
     from node.train import split_parameters, unflatten
 

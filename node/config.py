@@ -20,6 +20,8 @@ from gossip.state import Timing
 from node.errors import ConfigError
 
 CONFIG_FILE = "mycelia.toml"
+ROWS_FILE = "rows.csv"
+"""Where a built-in task looks for the member's rows."""
 _PREFIX = "MYCELIA"
 
 

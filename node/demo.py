@@ -21,9 +21,17 @@ from pathlib import Path
 from typing import Any
 
 from gossip.state import PHASES
-from node.builtin import ROWS_FILE, TASKS, builtin_task, make_spec
-from node.commands import MEMBER_FILE, PAUSE_VARIABLE, claim_for, deploy_for, prepare, read_member
-from node.config import GossipConfig, NodeConfig, set_registry
+from node.builtin import builtin_task, make_spec
+from node.commands import (
+    BUILTIN_TASKS,
+    MEMBER_FILE,
+    PAUSE_VARIABLE,
+    claim_for,
+    deploy_for,
+    prepare,
+    read_member,
+)
+from node.config import ROWS_FILE, GossipConfig, NodeConfig, set_registry
 from node.data import Hospital, breast_cancer_hospitals, heart_hospitals
 from node.errors import ConfigError, NodeError
 from node.keys import Keys
@@ -92,8 +100,8 @@ class Plan:
         Raises:
             ConfigError: what was asked for cannot be shown, and why.
         """
-        if data not in TASKS:
-            raise ConfigError(f"there is no data set {data!r}; there are {', '.join(TASKS)}")
+        if data not in BUILTIN_TASKS:
+            raise ConfigError(f"there is no data set {data!r}; there are {', '.join(BUILTIN_TASKS)}")
         if not 3 <= nodes <= 8:
             raise ConfigError(f"--nodes is 3 to 8, found {nodes}")
         if data == "heart" and data_dir is None:
@@ -219,7 +227,7 @@ def _set_up(plan: Plan, folder: Path, processes: Processes, places: list[socket.
 
 
 def _node_config(plan: Plan, name: str, home: Path, port: int) -> NodeConfig:
-    task = f"node.builtin:{TASKS[plan.data].__name__}"
+    task = BUILTIN_TASKS[plan.data]
     options = {"path": str(home / ROWS_FILE)}
     returning = bool(plan.restarts)
     return NodeConfig(

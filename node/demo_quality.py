@@ -10,11 +10,11 @@ import torch
 
 from gossip.spec import TaskSpec
 from node import metrics, train
-from node.assemble import LOCAL_MODEL_FILE, PRIVATE_FILE, STORE_FILE
+from node.assemble import LOCAL_MODEL_FILE, PRIVATE_FILE
 from node.baseline import train_alone
 from node.builtin import builtin_task, make_spec
 from node.model import ModelState, decode, first_state
-from node.store import Store
+from node.store import STORE_FILE, Store
 from node.tasks import Task
 from node.train import Parameters, Rows
 

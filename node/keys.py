@@ -11,12 +11,16 @@ import secrets
 import stat
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from coincurve import PrivateKey
 from eth_utils.address import to_checksum_address
 
 from gossip.statements import address_of
 from node.errors import ConfigError
+
+if TYPE_CHECKING:
+    from ledger.types import Roster
 
 ACCOUNT_FILE, SIGNER_FILE, NODE_FILE = "account.key", "signer.key", "node.key"
 _KEY_BYTES = 32
@@ -73,6 +77,20 @@ def load_keys(folder: Path) -> Keys:
     """
     account = folder / ACCOUNT_FILE
     return Keys(_load(account) if account.exists() else None, _load(folder / SIGNER_FILE), _load(folder / NODE_FILE))
+
+
+def find_member(roster: Roster, keys: Keys) -> int:
+    """The roster index of the member with these keys.
+
+    Raises:
+        ConfigError: the registry does not know them.
+    """
+    for member in roster.members:
+        if member.signer == keys.signer_address:
+            if member.peer_id != keys.peer_id:
+                raise ConfigError(f"the registry holds another node key for {member.name}: {member.peer_id}")
+            return member.index
+    raise ConfigError(f"the registry {roster.registry} has no member with the signer {keys.signer_address}")
 
 
 def _create(path: Path) -> bytes:

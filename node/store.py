@@ -17,6 +17,7 @@ from typing import Any
 
 from node.errors import StoreError
 
+STORE_FILE = "node.store"
 _VERSION = 1
 _ROUNDS_KEPT = 2
 _MODELS_KEPT = 4

@@ -1,0 +1,178 @@
+"""What a member can get wrong on the command line: one sentence, a non-zero exit, and nothing lost."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from gossip.spec import TaskSpec
+from ledger.devchain import DEV_KEYS, running
+from ledger.types import VaultTerms
+from node import cli
+from node.builtin import builtin_task, make_spec
+from node.commands import deploy_for, prepare, read_member
+from node.config import GossipConfig, NodeConfig, set_registry
+from node.data import breast_cancer_hospitals
+
+pytestmark = pytest.mark.network
+
+NOBODY = "0x" + "11" * 20
+
+
+@pytest.fixture(scope="module")
+def consortium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Three members' folders, deployed on a chain that runs."""
+    folder = tmp_path_factory.mktemp("consortium")
+    with running() as chain:
+        for hospital in breast_cancer_hospitals(3, 1):
+            home = folder / hospital.name
+            home.mkdir()
+            hospital.write(home / "rows.csv")
+            options = {"path": str(home / "rows.csv")}
+            node = NodeConfig(name=hospital.name, port=free_port(), task="node.builtin:breast_cancer", options=options)
+            prepare(home, node, GossipConfig())
+        names = sorted(home.name for home in folder.iterdir())
+        members = [read_member(folder / name / "member.json", index) for index, name in enumerate(names)]
+        spec = make_spec(builtin_task("breast-cancer", folder / names[0]), 2)
+        registry = deploy_for(members, chain.url, DEV_KEYS[0], spec, VaultTerms(10**18, 500_000, 1), 0)
+        for name in names:
+            set_registry(folder / name, chain.url, registry)
+        yield folder
+
+
+@pytest.fixture
+def home(consortium: Path, tmp_path: Path) -> Path:
+    """A copy of one member's folder, to be spoilt."""
+    return Path(shutil.copytree(consortium / "north", tmp_path / "north"))
+
+
+def refusal(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *arguments: object) -> str:
+    """The one sentence with which a command ends."""
+    monkeypatch.setattr("sys.argv", ["mycelia", *map(str, arguments)])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    said = capsys.readouterr()
+    assert (ended.value.code, said.out) == (2, "")
+    sentences = [line for line in said.err.splitlines() if not line.startswith("{")]
+    assert len(sentences) == 1
+    assert sentences[0].startswith("mycelia: ")
+    return sentences[0]
+
+
+def change(home: Path, pattern: str, value: str) -> None:
+    config = home / "mycelia.toml"
+    changed, count = re.subn(pattern, value, config.read_text())
+    assert count == 1
+    config.write_text(changed)
+
+
+def test_taken_port_is_named(home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        change(home, r"port = \d+", f"port = {port}")
+        assert f"127.0.0.1:{port}: the port is in use" in refusal(capsys, monkeypatch, "run", home)
+
+
+def test_wrong_chain_is_named(home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    change(home, r"(registry = .*)", r"\1\nchain_id = 7")
+    assert "expected chain 7" in refusal(capsys, monkeypatch, "run", home)
+
+
+def test_address_without_contract_is_named(
+    home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert f"at {NOBODY}" in refusal(capsys, monkeypatch, "run", home, "--registry", NOBODY)
+
+
+def test_missing_key_is_named_and_no_other_is_made(
+    home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (home / "signer.key").unlink()
+    assert "signer.key" in refusal(capsys, monkeypatch, "run", home)
+    assert not (home / "signer.key").exists()
+
+
+def test_corrupt_key_is_named_and_kept(
+    home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (home / "node.key").write_text("not a key\n")
+    assert "node.key is damaged" in refusal(capsys, monkeypatch, "run", home)
+    assert (home / "node.key").read_text() == "not a key\n"
+
+
+def test_key_of_a_stranger_is_refused(
+    home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (home / "signer.key").write_text("01" * 32 + "\n")
+    assert "has no member with the signer" in refusal(capsys, monkeypatch, "run", home)
+
+
+def test_task_that_cannot_be_imported_is_named(
+    home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    change(home, r"node\.builtin:breast_cancer", "no_such_module:task")
+    assert "'no_such_module:task' cannot be imported" in refusal(capsys, monkeypatch, "run", home)
+
+
+def test_model_of_another_shape_is_refused(
+    home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    change(home, r"node\.builtin:breast_cancer", "other_task:task")
+    (home / "other_task.py").write_text(
+        "from node.tasks import CsvClassification\n"
+        "def task(path):\n"
+        "    return CsvClassification(path, 'malignant', {'mean radius': (6, 30)}, split='split')\n"
+    )
+    assert "shares 2 numbers, and the consortium's 31" in refusal(capsys, monkeypatch, "run", home)
+
+
+def test_every_problem_of_a_configuration_is_reported_at_once(
+    home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    change(home, r"port = \d+", "port = 99999\nspeed = 3")
+    change(home, r"open_seconds = [\d.]+", 'open_seconds = "soon"')
+    monkeypatch.setattr("sys.argv", ["mycelia", "run", str(home)])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    said = capsys.readouterr().err
+    assert ended.value.code == 2
+    assert "node.speed: unknown key" in said
+    assert "gossip.open_seconds" in said
+
+
+def test_init_overwrites_nothing(
+    home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = {path.name: path.read_bytes() for path in home.iterdir()}
+    assert "exists already" in refusal(capsys, monkeypatch, "init", home, "--name", "x", "--task", "breast-cancer")
+    assert {path.name: path.read_bytes() for path in home.iterdir()} == before
+
+
+def test_chain_that_does_not_answer_is_no_fault_of_usage(
+    home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.argv", ["mycelia", "run", str(home), "--rpc", f"http://127.0.0.1:{free_port()}"])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    said = capsys.readouterr().err
+    assert ended.value.code == 1
+    assert "the endpoint does not answer" in said
+    assert "Traceback" not in said
+
+
+def test_spec_of_the_registry_is_what_the_task_makes(consortium: Path) -> None:
+    spec = make_spec(builtin_task("breast-cancer", consortium / "north"), 2)
+    assert TaskSpec.decode(spec.encode()) == spec
+
+
+def free_port() -> int:
+    with socket.socket() as place:
+        place.bind(("127.0.0.1", 0))
+        return int(place.getsockname()[1])
