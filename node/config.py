@@ -9,12 +9,16 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import msgspec
+from eth_utils.address import is_checksum_address
 
 from gossip.state import Timing
 from node.errors import ConfigError
@@ -80,119 +84,227 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 _SECTIONS: dict[str, type[msgspec.Struct]] = {"node": NodeConfig, "ledger": LedgerConfig, "gossip": GossipConfig}
 
+_REMARKS = {
+    "node": "who and where this node is, and what it learns",
+    "node.host": "where the other members reach this node",
+    "node.bind": "address to listen on, if it is another one than host",
+    "node.task": "module:object that makes the task from the options",
+    "node.rest_seconds": "between a round and the next",
+    "node.linger_seconds": "that a finished node waits for members that have not finished",
+    "ledger": "the chain, and the registry that names everything else",
+    "gossip": "how long to wait for what, in seconds",
+}
+
 
 def load_config(
     folder: Path, environ: Mapping[str, str] | None = None, flags: Mapping[str, object] | None = None
 ) -> Config:
-    """The configuration of the node in `folder`.
+    """The configuration of the node in `folder`; `flags` go by "section.key".
 
     Raises:
-        ConfigError: every problem, one to a line.
+        ConfigError: every problem, one to a line, each with the file, variable or flag that it stands in.
     """
     path = folder / CONFIG_FILE
-    try:
-        raw: dict[str, Any] = tomllib.loads(path.read_text())
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"cannot read {path}: {error}; `mycelia init` writes it") from error
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{path} is not TOML: {error}") from error
-    problems = [f"{path}: [{name}]: unknown section" for name in raw if name not in _SECTIONS]
-    parts: dict[str, Any] = {}
-    for section, kind in _SECTIONS.items():
-        table = dict(raw.get(section, {}))
-        table |= _from_environment(section, kind, os.environ if environ is None else environ)
-        table |= {key.partition(".")[2]: v for key, v in (flags or {}).items() if key.partition(".")[0] == section}
-        parts[section] = _checked(path, section, kind, table, problems)
-    if not problems:
-        problems = _validate(path, parts)
+    problems: list[str] = []
+    given = _from_file(path, problems)
+    given |= _from_environment(os.environ if environ is None else environ)
+    given |= {key: _Given(f"--{key.partition('.')[2]}", value) for key, value in (flags or {}).items()}
+    parts = {section: _checked(path, section, kind, given, problems) for section, kind in _SECTIONS.items()}
+    problems += [f"{item.source}: {key}: unknown key" for key, item in given.items() if key not in _known()]
     if problems:
         raise ConfigError("\n".join(problems))
-    return Config(**parts)
+    return msgspec.convert(parts, Config)
 
 
 def write_config(folder: Path, config: Config) -> None:
     """Write a new node's configuration.
 
     Raises:
-        ConfigError: there is one already.
+        ConfigError: there is one already, or it cannot be written.
     """
     path = folder / CONFIG_FILE
     if path.exists():
         raise ConfigError(f"{path} exists already; edit it, or choose another folder")
-    _write(path, config)
+    _save(path, "\n".join(line for section in _SECTIONS for line in _section_lines(section, config)))
 
 
 def set_registry(folder: Path, rpc: str, registry: str) -> None:
-    """Name the chain and the registry in the configuration of `folder`."""
-    config = load_config(folder, {})
-    ledger = msgspec.structs.replace(config.ledger, rpc=rpc, registry=registry)
-    _write(folder / CONFIG_FILE, msgspec.structs.replace(config, ledger=ledger))
+    """Name the chain and the registry in the configuration of `folder`; the rest of the file stays as it is.
+
+    Raises:
+        ConfigError: the file, the URL or the address cannot be used.
+    """
+    values = {"rpc": rpc, "registry": registry}
+    wanted = load_config(folder, {}, {f"ledger.{key}": value for key, value in values.items()})
+    path = folder / CONFIG_FILE
+    text = _with_ledger(path.read_text(encoding="utf-8"), values)
+    try:
+        tables = tomllib.loads(text)
+        done = msgspec.convert(tables, Config) == wanted
+    except (tomllib.TOMLDecodeError, msgspec.ValidationError):
+        done = False
+    if not done:
+        raise ConfigError(f"cannot change [ledger] in {path}; set rpc to {rpc} and registry to {registry} there")
+    _save(path, text)
 
 
-def _write(path: Path, config: Config) -> None:
-    lines = []
+# --- reading ----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Given:
+    """A value and where it stands; text from outside the file may stand for a number."""
+
+    source: str
+    value: object
+    typed: bool = False
+
+
+def _known() -> set[str]:
+    return {f"{section}.{key}" for section, kind in _SECTIONS.items() for key in kind.__struct_fields__}
+
+
+def _from_file(path: Path, problems: list[str]) -> dict[str, _Given]:
+    try:
+        raw: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"cannot read {path}: {error}; `mycelia init` writes it") from error
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path} is not TOML: {error}") from error
+    given: dict[str, _Given] = {}
+    for section, table in raw.items():
+        if section not in _SECTIONS:
+            problems.append(f"{path}: [{section}]: unknown section")
+        elif not isinstance(table, dict):
+            problems.append(f"{path}: {section}: found {table!r}, expected a section [{section}]")
+        else:
+            given |= {f"{section}.{key}": _Given(str(path), value, typed=True) for key, value in table.items()}
+    return given
+
+
+def _from_environment(environ: Mapping[str, str]) -> dict[str, _Given]:
+    given = {}
     for section in _SECTIONS:
-        lines.append(f"[{section}]")
-        for key, value in msgspec.to_builtins(getattr(config, section)).items():
-            if isinstance(value, dict):
-                pairs = ", ".join(f"{json.dumps(k)} = {json.dumps(v)}" for k, v in value.items())
-                lines.append(f"{key} = {{ {pairs} }}")
-            elif value is not None:
-                lines.append(f"{key} = {json.dumps(value)}")
-        lines.append("")
-    draft = path.with_suffix(".new")
-    draft.write_text("\n".join(lines))
-    os.replace(draft, path)
+        prefix = f"{_PREFIX}_{section}_".upper()
+        for name, text in environ.items():
+            if name.startswith(prefix):
+                given[f"{section}.{name.removeprefix(prefix).lower()}"] = _Given(name, text)
+    return given
 
 
-def _from_environment(section: str, kind: type[msgspec.Struct], environ: Mapping[str, str]) -> dict[str, Any]:
-    found = {}
-    for key in kind.__struct_fields__:
-        text = environ.get(f"{_PREFIX}_{section}_{key}".upper())
-        if text is not None:
-            found[key] = text
-    return found
-
-
-def _checked(path: Path, section: str, kind: type[msgspec.Struct], table: dict[str, Any], problems: list[str]) -> Any:
-    """The section, or None with its problems added: one field is tried after another, so that none hides the next."""
-    before = len(problems)
-    fields = {item.name: item for item in msgspec.structs.fields(kind)}
-    problems += [f"{path}: {section}.{key}: unknown key" for key in table if key not in fields]
-    good = {}
-    for name, item in fields.items():
-        if name not in table:
-            if item.required:
-                problems.append(f"{path}: {section}.{name}: missing")
+def _checked(
+    path: Path, section: str, kind: type[msgspec.Struct], given: Mapping[str, _Given], problems: list[str]
+) -> dict[str, Any]:
+    """The section's good values; one field is tried after another, so that no problem hides the next."""
+    good: dict[str, Any] = {}
+    for field in msgspec.structs.fields(kind):
+        key = f"{section}.{field.name}"
+        item = given.get(key)
+        if item is None:
+            if field.required:
+                problems.append(f"{path}: {key}: missing")
             continue
+        expected = None
         try:
-            good[name] = msgspec.convert(table[name], item.type, strict=not isinstance(table[name], str))
+            value = msgspec.convert(item.value, field.type, strict=item.typed)
         except msgspec.ValidationError as error:
-            problems.append(f"{path}: {section}.{name}: found {table[name]!r}; {str(error)[0].lower()}{str(error)[1:]}")
-    return kind(**good) if len(problems) == before else None
+            expected = str(error).partition(", got")[0].replace("`", "").removeprefix("Expected ")
+        else:
+            is_good, range_text = _RANGES.get(key, _ANYTHING)
+            expected = None if is_good(value) else range_text
+            good[field.name] = value
+        if expected is not None:
+            problems.append(f"{item.source}: {key}: found {item.value!r}, expected {expected}")
+    return good
 
 
-def _validate(path: Path, parts: Mapping[str, Any]) -> list[str]:
-    node, ledger = parts["node"], parts["ledger"]
-    problems = []
-    if not 1 <= node.port <= 65_535:
-        problems.append(f"{path}: node.port: found {node.port}, expected 1 to 65535")
-    if not 1 <= len(node.name.encode()) <= 64:
-        problems.append(f"{path}: node.name: found {node.name!r}, expected 1 to 64 bytes")
-    if ":" not in node.task:
-        problems.append(f"{path}: node.task: found {node.task!r}, expected module:object")
-    if ledger.rpc and not ledger.rpc.startswith(("http://", "https://")):
-        problems.append(f"{path}: ledger.rpc: found {ledger.rpc!r}, expected a URL with http:// or https://")
-    if ledger.registry and not _is_address(ledger.registry):
-        problems.append(f"{path}: ledger.registry: found {ledger.registry!r}, expected 0x and 40 hex digits")
-    for name in ("rest_seconds", "linger_seconds"):
-        if not 0 <= getattr(node, name) < math.inf:
-            problems.append(f"{path}: node.{name}: found {getattr(node, name)}, expected 0 or more")
-    for name, seconds in msgspec.structs.asdict(parts["gossip"]).items():
-        if not seconds > 0:
-            problems.append(f"{path}: gossip.{name}: found {seconds}, expected more than 0")
-    return problems
+def _is_url(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
 
 
 def _is_address(text: str) -> bool:
-    return len(text) == 42 and text.startswith("0x") and all(digit in "0123456789abcdefABCDEF" for digit in text[2:])
+    if re.fullmatch("0x[0-9a-fA-F]{40}", text) is None:
+        return False
+    return text[2:] in (text[2:].lower(), text[2:].upper()) or is_checksum_address(text)
+
+
+_Range = tuple[Callable[[Any], bool], str]
+
+_ANYTHING: _Range = (lambda value: True, "")
+_POSITIVE: _Range = (lambda seconds: 0 < seconds < math.inf, "more than 0 seconds")
+_NOT_NEGATIVE: _Range = (lambda seconds: 0 <= seconds < math.inf, "0 seconds or more")
+
+_RANGES: dict[str, _Range] = {
+    "node.name": (lambda name: 1 <= len(name.encode(errors="replace")) <= 64, "1 to 64 bytes"),
+    "node.port": (lambda port: 1 <= port <= 65_535, "1 to 65535"),
+    "node.task": (lambda task: all(task.partition(":")), "module:object"),
+    "node.rest_seconds": _NOT_NEGATIVE,
+    "node.linger_seconds": _NOT_NEGATIVE,
+    "ledger.rpc": (lambda url: not url or _is_url(url), "a URL with http:// or https://"),
+    "ledger.registry": (
+        lambda address: not address or _is_address(address),
+        "0x and 40 hex digits whose capitals are all, none, or the checksum's",
+    ),
+    **{f"gossip.{key}": _POSITIVE for key in GossipConfig.__struct_fields__},
+}
+
+
+# --- writing ----------------------------------------------------------------------------------------------------------
+
+
+def _section_lines(section: str, config: Config) -> list[str]:
+    lines = [f"# {_REMARKS[section]}", f"[{section}]"]
+    for key, value in msgspec.to_builtins(getattr(config, section)).items():
+        remark = _REMARKS.get(f"{section}.{key}")
+        if remark:
+            lines.append(f"# {remark}")
+        if value is not None:
+            lines.append(f"{key} = {_toml(value)}")
+    return [*lines, ""]
+
+
+def _toml(value: object) -> str:
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f"{_toml(key)} = {_toml(item)}" for key, item in value.items()) + " }"
+    if isinstance(value, str):
+        # JSON may keep a DEL and writes pairs of surrogates, and TOML allows neither.
+        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+    return repr(value)
+
+
+def _with_ledger(text: str, values: Mapping[str, str]) -> str:
+    """The file's text with these keys in [ledger], which is added where it is not there."""
+    header = re.search(r"^\[ledger\][^\n]*(\n|\Z)", text, re.MULTILINE)
+    if header is None:
+        return "\n".join([text.rstrip("\n"), "", "[ledger]", *_assignments(values), ""])
+    following = re.compile(r"^\[", re.MULTILINE).search(text, header.end())
+    end = len(text) if following is None else following.start()
+    section = text[header.end() : end]
+    missing = {}
+    for key, value in values.items():
+        # A remark after the value stays.
+        pattern = rf"""^[ \t]*{key}[ \t]*=[ \t]*("[^"\n]*"|'[^'\n]*')"""
+        line = f"{key} = {_toml(value)}".replace("\\", r"\\")
+        section, count = re.subn(pattern, line, section, flags=re.MULTILINE)
+        if not count:
+            missing[key] = value
+    added = "".join(f"{line}\n" for line in _assignments(missing))
+    return text[: header.start()] + header[0].rstrip("\n") + "\n" + added + section + text[end:]
+
+
+def _assignments(values: Mapping[str, str]) -> list[str]:
+    return [f"{key} = {_toml(value)}" for key, value in values.items()]
+
+
+def _save(path: Path, text: str) -> None:
+    draft = path.with_suffix(".new")
+    try:
+        draft.write_text(text, encoding="utf-8")
+        os.replace(draft, path)
+    except (OSError, UnicodeEncodeError) as error:
+        draft.unlink(missing_ok=True)
+        raise ConfigError(f"cannot write {path}: {error}") from error
