@@ -11,7 +11,7 @@ import os
 import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -45,24 +45,21 @@ class Store:
         self._path = path
         self._lock = threading.Lock()
         self._lock_file = self._lock_folder()
-        with self._errors():
-            os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
-            self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
-            self._db.execute("PRAGMA journal_mode=WAL")
-            self._db.execute("PRAGMA synchronous=FULL")
-            version = self._db.execute("PRAGMA user_version").fetchone()[0]
-        if version == 0:
-            with self._change() as db:
-                for statement in _SCHEMA.split(";"):
-                    db.execute(statement)
-                db.execute(f"PRAGMA user_version={_VERSION}")
-        elif version != _VERSION:
-            raise StoreError(f"{path} is a store of version {version}, and this program's is {_VERSION}")
+        # A store that was refused must not keep its folder locked.
+        with ExitStack() as undo:
+            undo.callback(os.close, self._lock_file)
+            with self._errors():
+                os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+                self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
+            undo.callback(self._db.close)
+            self._prepare()
+            undo.pop_all()
 
     def close(self) -> None:
         """Release the file."""
-        self._db.close()
-        os.close(self._lock_file)
+        with self._lock:
+            self._db.close()
+            os.close(self._lock_file)
 
     # --- rounds and events ----------------------------------------------------------------------------------------
 
@@ -129,11 +126,20 @@ class Store:
         with self._change() as db:
             db.execute("UPDATE results SET tx = ? WHERE round = ?", (tx, round_id))
 
+    def results(self) -> list[tuple[int, bytes, str | None]]:
+        """(round, result, transaction) of every round, in order; no transaction while the ledger may not have it."""
+        return self._rows("SELECT round, data, tx FROM results ORDER BY round")
+
     def save_checkpoint(self, round_id: int, digest: bytes, data: bytes) -> None:
         """Keep the model that a round ended with, and a few before it."""
         with self._change() as db:
             db.execute("INSERT OR REPLACE INTO models VALUES (?, ?, ?)", (round_id, digest, data))
             db.execute("DELETE FROM models WHERE round <= ?", (round_id - _MODELS_KEPT,))
+
+    def checkpoint(self, digest: bytes) -> bytes | None:
+        """The model file with this digest, if it is still kept."""
+        row = self._row("SELECT data FROM models WHERE digest = ? ORDER BY round DESC LIMIT 1", digest)
+        return None if row is None else bytes(row[0])
 
     def latest_checkpoint(self) -> tuple[int, bytes, bytes] | None:
         """(round, digest, model file) of the last round that ended."""
@@ -142,6 +148,22 @@ class Store:
         return row
 
     # --- the file ---------------------------------------------------------------------------------------------------
+
+    def _prepare(self) -> None:
+        """Check that the file is a store, or make it one if it is empty; a refused file is left as it is."""
+        (version,) = self._row("PRAGMA user_version")
+        (tables,) = self._row("SELECT count(*) FROM sqlite_master")
+        if version == 0 and tables:
+            raise StoreError(f"{self._path} is not a node's store: it is a database of something else")
+        if version not in (0, _VERSION):
+            raise StoreError(f"{self._path} is a store of version {version}, and this program's is {_VERSION}")
+        self._row("PRAGMA journal_mode=WAL")
+        self._row("PRAGMA synchronous=FULL")
+        if version == 0:
+            with self._change() as db:
+                for statement in _SCHEMA.split(";"):
+                    db.execute(statement)
+                db.execute(f"PRAGMA user_version={_VERSION}")
 
     def _lock_folder(self) -> int:
         path = self._path.with_suffix(".lock")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -41,6 +44,18 @@ def test_a_key_file_that_cannot_be_used_is_named(tmp_path: Path, damage: str) ->
         load_keys(tmp_path)
 
 
+def test_key_that_found_no_room_leaves_no_half_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", full)
+        with pytest.raises(ConfigError, match=r"cannot write .*account\.key: No space left"):
+            create_keys(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+    assert create_keys(tmp_path) == load_keys(tmp_path)
+
+
 def test_what_was_stored_is_there_after_reopening(tmp_path: Path) -> None:
     store = Store(tmp_path / "node.store")
     store.begin_round(3, b"start")
@@ -57,8 +72,12 @@ def test_what_was_stored_is_there_after_reopening(tmp_path: Path) -> None:
     assert again.pending_results() == [(2, b"result")]
     assert again.latest_checkpoint() == (2, b"digest", b"model")
     assert again.load_private(9) == b"private"
+    assert again.checkpoint(b"digest") == b"model"
+    assert again.checkpoint(b"another") is None
+    again.queue_result(3, b"next")
     again.mark_recorded(2, "0x1")
-    assert again.pending_results() == []
+    assert again.pending_results() == [(3, b"next")]
+    assert again.results() == [(2, b"result", "0x1"), (3, b"next", None)]
     again.close()
 
 
@@ -89,3 +108,44 @@ def test_a_file_that_is_no_store_is_left_as_it_is(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="not a node's store"):
         Store(path)
     assert path.read_bytes().startswith(b"something else")
+
+
+def test_a_database_of_something_else_is_left_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "node.store"
+    other = sqlite3.connect(path)
+    other.execute("CREATE TABLE patients (name TEXT)")
+    other.close()
+    before = path.read_bytes()
+    with pytest.raises(StoreError, match="not a node's store"):
+        Store(path)
+    assert path.read_bytes() == before
+
+
+def test_a_refused_store_can_be_opened_once_it_is_mended(tmp_path: Path) -> None:
+    path = tmp_path / "node.store"
+    path.write_bytes(b"something else entirely" * 100)
+    with pytest.raises(StoreError, match="not a node's store"):
+        Store(path)
+    path.unlink()
+    Store(path).close()
+
+
+def test_a_store_of_another_version_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "node.store"
+    Store(path).close()
+    newer = sqlite3.connect(path)
+    newer.execute("PRAGMA user_version=9")
+    newer.close()
+    with pytest.raises(StoreError, match="of version 9"):
+        Store(path)
+
+
+def test_full_disk_is_named_and_loses_nothing(tmp_path: Path) -> None:
+    store = Store(tmp_path / "node.store")
+    store.append_events(1, [(1.0, b"said")])
+    store._row("PRAGMA max_page_count=1")
+    with pytest.raises(StoreError, match=r"no room left .* nothing was lost"):
+        store.append_events(1, [(2.0, bytes(1 << 20))])
+    assert store.events(1) == [(1.0, b"said")]
+    store.close()
+    assert (tmp_path / "node.store").stat().st_mode & 0o777 == 0o600
