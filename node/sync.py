@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 
-from gossip.errors import BadSignature, MalformedMessage
+from gossip.errors import BadSignature
 from gossip.messages import Envelope, Open, decode_message, verify_envelope
 from gossip.session import Identity, Session
 from gossip.state import RoundState
@@ -80,6 +80,3 @@ def summarise(session: Session, is_finished: bool) -> Summary:
 
 def _rounds(session: Session) -> Iterable[RoundState]:
     return (state for state in (session.last, session.current) if state is not None)
-
-
-__all__ = ["Exchange", "MalformedMessage", "summarise"]

@@ -1,0 +1,163 @@
+"""Nodes in one process: real runner, session, workshop and store; the network and the chain are made of memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import trio
+
+from gossip.errors import PeerUnreachable, TransferRefused
+from gossip.session import Identity, RoundStart
+from gossip.spec import TaskSpec, blob_digest
+from gossip.state import Timing
+from gossip.statements import Domain, address_of, sign
+from gossip.transport import PeerAddress, peer_id_of
+from ledger.types import Member, Roster, VaultTerms
+from node.progress import Progress
+from node.runner import Habits, Node
+from node.store import Store
+from node.workshop import Workshop
+from sim.keys import member_key
+from tests.helpers.learners import KnownLearner, first_model
+
+TIMING = Timing(0.3, 2.0, 1.0, 1.0, 1.0, 1.0, 1.0, 0.1)
+
+
+@dataclass
+class Network:
+    """Connects the transports that are open on it."""
+
+    open: dict[str, MemoryTransport] = field(default_factory=dict)
+    on_announce: Callable[[str, bytes], None] = lambda peer_id, message: None
+
+
+class MemoryTransport:
+    """What `gossip.transport.host.Transport` does for a node, without sockets."""
+
+    def __init__(self, network: Network, peer_id: str, handlers: Any) -> None:
+        self._network = network
+        self._me = peer_id
+        self._handlers = handlers
+        self._send, self._receive = trio.open_memory_channel[tuple[str, bytes]](10_000)
+
+    @property
+    def connected(self) -> frozenset[str]:
+        return frozenset(self._network.open) - {self._me}
+
+    def admit(self, peers: Sequence[PeerAddress]) -> None:
+        pass
+
+    async def run(self, *, task_status: Any = trio.TASK_STATUS_IGNORED) -> None:
+        others = list(self._network.open.values())
+        self._network.open[self._me] = self
+        task_status.started(1)
+        for other in others:
+            other._handlers.on_connected(self._me)
+            self._handlers.on_connected(other._me)
+        try:
+            async for sender, message in self._receive:
+                self._handlers.on_announcement(sender, message)
+        finally:
+            del self._network.open[self._me]
+            for other in self._network.open.values():
+                other._handlers.on_lost(self._me)
+
+    def announce(self, message: bytes, to: str | None = None) -> None:
+        self._network.on_announce(self._me, message)
+        for peer_id, peer in self._network.open.items():
+            if peer_id != self._me and to in (None, peer_id):
+                peer._send.send_nowait((self._me, message))
+
+    async def push(self, peer_id: str, header: bytes, payload: bytes, payload_digest: bytes) -> None:
+        handlers = self._peer(peer_id)
+        await trio.lowlevel.checkpoint()
+        reason = handlers.judge_offer(self._me, header, len(payload), payload_digest)
+        if reason is not None:
+            raise TransferRefused(reason)
+        handlers.on_payload(self._me, header, payload)
+
+    async def fetch(self, peer_id: str, name: bytes, size: int) -> bytes:
+        handlers = self._peer(peer_id)
+        await trio.lowlevel.checkpoint()
+        blob: bytes | None = handlers.find_blob(self._me, name)
+        if blob is None or len(blob) != size:
+            raise TransferRefused("not found")
+        return blob
+
+    async def flush(self, seconds: float) -> frozenset[str]:
+        await trio.lowlevel.checkpoint()
+        return frozenset()
+
+    def _peer(self, peer_id: str) -> Any:
+        if peer_id not in self._network.open:
+            raise PeerUnreachable(f"{peer_id} is not connected")
+        return self._network.open[peer_id]._handlers
+
+
+class SilentChain:
+    """A ledger that takes everything at once and tells nothing."""
+
+    has_pending = False
+
+    def __init__(self, recorded: int = 0) -> None:
+        self.recorded = recorded
+
+    async def run(self, on_recorded: Any) -> None:
+        await trio.sleep_forever()
+
+    async def recorded_rounds(self) -> int:
+        return self.recorded
+
+
+def peer_id(index: int) -> str:
+    return peer_id_of(bytes([index]) * 32)
+
+
+def make_node(folder: Path, spec: TaskSpec, index: int, n: int, *, habits: Habits | None = None) -> Node:
+    """The node of member `index` of `n`, with its store in `folder`."""
+    keys = [member_key(0, i) for i in range(n)]
+    signers = tuple(address_of(key.public_key) for key in keys)
+    ledger = "0x" + "22" * 20
+    identity = Identity(
+        me=index,
+        signers=signers,
+        sign=partial(sign, keys[index]),
+        domain=Domain(1, bytes.fromhex(ledger[2:])),
+        config=bytes([7]) * 32,
+        spec=spec,
+        timing=TIMING,
+    )
+    members = tuple(
+        Member(i, "0x" + signer.hex(), "0x" + signer.hex(), f"m{i}", peer_id(i), "127.0.0.1", 1 + i)
+        for i, signer in enumerate(signers)
+    )
+    roster = Roster(1, bytes([7]) * 32, 2 * n // 3 + 1, members, spec.encode(), ledger, ledger, ledger, 1)
+    folder.mkdir(exist_ok=True)
+    store = Store(folder / "node.store")
+    model = first_model(spec.dimension)
+    store.put(blob_digest(model), 0, model)
+    draw = iter(range(1 << 30))
+
+    def random_bytes(size: int) -> bytes:
+        return (b"%d %d " % (index, next(draw)) * size)[:size]
+
+    workshop = Workshop(identity, KnownLearner(spec, index), store, VaultTerms(10**18, 500_000, 0), random_bytes)
+    return Node(
+        roster=roster,
+        workshop=workshop,
+        store=store,
+        progress=Progress(folder),
+        chain=SilentChain(),  # type: ignore[arg-type]
+        node_key=bytes(32),
+        habits=habits or Habits(("127.0.0.1", 1), linger_seconds=2.0),
+        last_round=spec.closing_round,
+        on_settled=lambda result: {},
+    )
+
+
+def first_start(spec: TaskSpec, n: int) -> RoundStart:
+    return RoundStart(0, bytes.fromhex(spec.initial_model), None, (), (bytes(16),) * n)

@@ -1,0 +1,124 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+import trio
+
+from gossip.messages import RoundResult
+from ledger.errors import ChainUnavailable
+from node import chainqueue
+from node.chainqueue import ChainQueue
+from node.store import Store
+
+QUORUM = ((0, bytes(64)), (1, bytes(64)), (2, bytes(64)))
+
+
+class Ledger:
+    """A ledger that notes what it is given; away for as many requests as asked for."""
+
+    def __init__(self, recorded: int = 0, away: int = 0) -> None:
+        self.recorded = recorded
+        self.away = away
+        self.submitted: list[int] = []
+
+    def next_round(self) -> int:
+        if self.away:
+            self.away -= 1
+            raise ChainUnavailable("away")
+        return self.recorded
+
+    def submit(self, key: bytes, result: Any, scores: Any, signers: int, signatures: bytes) -> str:
+        assert (signers, len(signatures)) == (0b111, 192)
+        self.submitted.append(result.round)
+        self.recorded = result.round + 1
+        return f"0x{result.round}"
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    found = Store(tmp_path / "node.store")
+    yield found
+    found.close()
+
+
+def queue(store: Store, *rounds: int) -> None:
+    for number in rounds:
+        result = RoundResult(number, 1, 1, bytes(32), bytes(32), 7, bytes(32), bytes(32), None, bytes(32), bytes(16))
+        store.queue_result(number, msgspec.msgpack.encode((result, QUORUM)))
+
+
+def run_until(store: Store, ledger: Ledger, me: int, is_over: Callable[[], bool]) -> list[tuple[int, str]]:
+    """(round, transaction) that the member recorded itself, until it is over."""
+    noted: list[tuple[int, str]] = []
+
+    async def note(round_id: int, tx: str) -> None:
+        noted.append((round_id, tx))
+
+    async def main() -> None:
+        chain = ChainQueue(ledger, store, bytes(32), me, 4)  # type: ignore[arg-type]
+        with trio.fail_after(10):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(chain.run, note)
+                while not is_over():  # noqa: ASYNC110 - the queue tells nobody when it is empty
+                    await trio.sleep(0.005)
+                nursery.cancel_scope.cancel()
+
+    trio.run(main)
+    return noted
+
+
+@pytest.fixture(autouse=True)
+def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(chainqueue, "POLL_SECONDS", 0.01)
+    monkeypatch.setattr(chainqueue, "TURN_SECONDS", 0.05)
+
+
+def test_results_are_submitted_in_order_and_forgotten_once_recorded(store: Store) -> None:
+    queue(store, 0, 1, 2)
+    ledger = Ledger()
+    noted = run_until(store, ledger, 0, lambda: not store.pending_results())
+    assert ledger.submitted == [0, 1, 2]
+    assert noted == [(0, "0x0"), (1, "0x1"), (2, "0x2")]
+
+
+def test_outage_keeps_the_queue(store: Store) -> None:
+    queue(store, 0)
+    ledger = Ledger(away=3)
+    run_until(store, ledger, 0, lambda: not store.pending_results())
+    assert ledger.submitted == [0]
+
+
+def test_what_another_member_recorded_is_not_submitted(store: Store) -> None:
+    queue(store, 0, 1)
+    ledger = Ledger(recorded=2)
+    assert run_until(store, ledger, 0, lambda: not store.pending_results()) == []
+    assert ledger.submitted == []
+
+
+def test_member_waits_for_those_whose_turn_comes_first(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(chainqueue, "TURN_SECONDS", 3600.0)
+    queue(store, 0, 1)
+    ledger = Ledger()
+    looks = iter(range(10))
+    run_until(store, ledger, 1, lambda: next(looks, None) is None)
+    assert ledger.submitted == []
+
+
+def test_member_submits_when_those_before_it_let_their_turn_pass(store: Store) -> None:
+    queue(store, 0)
+    ledger = Ledger()
+    run_until(store, ledger, 3, lambda: not store.pending_results())
+    assert ledger.submitted == [0]
+
+
+def test_round_that_the_ledger_does_not_expect_yet_waits(store: Store) -> None:
+    queue(store, 2)
+    ledger = Ledger(recorded=1)
+    looks = iter(range(20))
+    run_until(store, ledger, 2, lambda: next(looks, None) is None)
+    assert ledger.submitted == []
+    assert [round_id for round_id, _ in store.pending_results()] == [2]

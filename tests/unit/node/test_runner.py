@@ -1,0 +1,153 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import msgspec
+import pytest
+import trio
+
+import node.runner
+from gossip import session as sessions
+from gossip.messages import Envelope
+from node.eventlog import decode_event
+from node.frames import decode_frame, short_id
+from node.runner import Node, _Stored
+from tests.helpers.learners import small_spec
+from tests.helpers.nodes import MemoryTransport, Network, first_start, make_node, peer_id
+
+Make = Callable[[int], Node]
+
+N = 4
+SPEC = small_spec(rounds=1)
+
+
+@pytest.fixture
+def network(monkeypatch: pytest.MonkeyPatch) -> Network:
+    found = Network()
+
+    async def no_signals() -> None:
+        pass
+
+    def transport(key: bytes, host: str, port: int, handlers: Node, **digests: object) -> MemoryTransport:
+        return MemoryTransport(found, peer_id(handlers.me), handlers)
+
+    monkeypatch.setattr(node.runner, "Transport", transport)
+    monkeypatch.setattr(node.runner, "_raise_on_signal", no_signals)
+    return found
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> Iterator[Make]:
+    """Makes a member's node, again after its end."""
+    made: dict[int, Node] = {}
+
+    def close(one: Node) -> None:
+        one.store.close()
+        one.progress.close()
+
+    def make_one(index: int) -> Node:
+        if index in made:
+            close(made[index])
+        made[index] = make_node(tmp_path / str(index), SPEC, index, N)
+        return made[index]
+
+    yield make_one
+    for one in made.values():
+        close(one)
+
+
+async def run_all(nodes: list[Node]) -> None:
+    with trio.fail_after(30):
+        async with trio.open_nursery() as nursery:
+            for one in nodes:
+                nursery.start_soon(one.run, first_start(SPEC, N))
+
+
+def settled(folder: Path, index: int) -> dict[int, str]:
+    lines = [json.loads(line) for line in (folder / str(index) / "progress.jsonl").read_text().splitlines()]
+    return {line["round"]: line["result_digest"] for line in lines if line["event"] == "settled"}
+
+
+def said_according_to_disk(one: Node) -> set[bytes]:
+    """What a node that were killed now would find itself to have said."""
+    stored = one.store.current_round()
+    assert stored is not None
+    saved = msgspec.msgpack.decode(stored[1], type=_Stored)
+    session, _ = sessions.start(one.workshop.identity, saved.start, saved.now)
+    for at, body in one.store.events(saved.start.round):
+        session, _ = sessions.step(session, decode_event(body), at)
+    return {short_id(envelope) for envelope in session.envelopes() if envelope.sender == one.me}
+
+
+def test_members_settle_every_round_on_the_same_result(tmp_path: Path, network: Network, make: Make) -> None:
+    trio.run(run_all, [make(index) for index in range(N)])
+    results = [settled(tmp_path, index) for index in range(N)]
+    assert list(results[0]) == [0, 1, 2]
+    assert all(result == results[0] for result in results)
+
+
+def test_nothing_is_said_that_the_store_would_not_say_again(network: Network, make: Make) -> None:
+    nodes = [make(index) for index in range(N)]
+    watched, checked = nodes[1], 0
+
+    def check(sender: str, message: bytes) -> None:
+        nonlocal checked
+        frame = decode_frame(message)
+        is_own = isinstance(frame, Envelope) and frame.sender == watched.me and sender == peer_id(1)
+        if is_own and watched._round == watched.session.current.context.round:
+            last = watched.session.last
+            old = {short_id(envelope) for envelope in last.envelopes()} if last is not None else set()
+            assert short_id(frame) in said_according_to_disk(watched) | old
+            checked += 1
+
+    network.on_announce = check
+    trio.run(run_all, nodes)
+    assert checked >= 3 * 8
+
+
+def test_node_that_is_cut_off_again_and_again_comes_back_and_finishes(
+    tmp_path: Path, network: Network, make: Make
+) -> None:
+    cuts = []
+
+    async def main() -> None:
+        nodes = [make(index) for index in range(N)]
+        with trio.fail_after(40):
+            async with trio.open_nursery() as nursery:
+                for one in nodes[:3]:
+                    nursery.start_soon(one.run, first_start(SPEC, N))
+                await cut_off_and_restart(nodes[3])
+
+    async def cut_off_and_restart(one: Node) -> None:
+        for step in (3, 10, 25, 40):
+            cut_after(one, step)
+            try:
+                await one.run(first_start(SPEC, N))
+            except* Cut:
+                cuts.append(step)
+            one = make(3)
+        await one.run(first_start(SPEC, N))
+
+    trio.run(main)
+    assert len(cuts) >= 3
+    assert settled(tmp_path, 3)[2] == settled(tmp_path, 0)[2]
+
+
+class Cut(Exception):
+    """Power is gone."""
+
+
+def cut_after(one: Node, batches: int) -> None:
+    """Have the node end right after so many batches of events are on disk, before anything follows from the last."""
+    append, left = one.store.append_events, batches
+
+    def counted(round_id: int, entries: Sequence[tuple[float, bytes]]) -> None:
+        nonlocal left
+        append(round_id, entries)
+        left -= 1
+        if left == 0:
+            raise Cut
+
+    one.store.append_events = counted  # type: ignore[method-assign]
