@@ -329,8 +329,7 @@ def _check_outcome(result: RoundResult, active: int) -> None:
         raise Reverted("UnknownKind", {"found": result.kind})
     if result.outcome not in (SETTLED, ABANDONED):
         raise Reverted("UnknownOutcome", {"found": result.outcome})
-    settled = result.outcome == SETTLED
-    if settled != (result.dealers != 0) or (not settled and result.deals != EMPTY):
+    if result.dealers == 0 if result.outcome == SETTLED else result.deals != EMPTY:
         values = {"outcome": result.outcome, "dealers": result.dealers, "deals": result.deals}
         raise Reverted("DealersContradictOutcome", values)
     if result.dealers & ~active:

@@ -108,7 +108,7 @@ contract RoundLedger is IRoundLedger, EIP712 {
     function _checkOutcome(RoundResult calldata result, uint256 active) private pure {
         if (result.kind > LAST_KIND) revert UnknownKind(result.kind);
         if (result.outcome != SETTLED && result.outcome != ABANDONED) revert UnknownOutcome(result.outcome);
-        bool coherent = result.outcome == SETTLED ? result.dealers != 0 : result.dealers == 0 && result.deals == 0;
+        bool coherent = result.outcome == SETTLED ? result.dealers != 0 : result.deals == 0;
         if (!coherent) revert DealersContradictOutcome(result.outcome, result.dealers, result.deals);
         if (result.dealers & ~active != 0) revert DealersOutsideRoster(result.dealers, active);
     }

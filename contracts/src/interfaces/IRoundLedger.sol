@@ -9,7 +9,8 @@ import {IMemberRegistry} from "./IMemberRegistry.sol";
 /// @param outcome 1 settled, 2 abandoned.
 /// @param previous EIP-712 struct hash of the result of `round - 1`; zero for round 0.
 /// @param config `configDigest` of the roster that made this result.
-/// @param dealers Bit i is set if the update of the member with roster index i is in the sum; 0 if abandoned.
+/// @param dealers Bit i is set if the update of the member with roster index i is in the sum;
+///   if abandoned, in a sum over the same model that somebody may have seen, so that later sets can be held against it.
 /// @param model BLAKE3 digest of the model file after the round; of the unchanged model if abandoned.
 /// @param deals Merkle root over (index, digest of the member's Deal) of the dealers; zero if abandoned.
 /// @param scores keccak256 of the packed scores that became known in this round; zero if none did.
@@ -55,7 +56,7 @@ interface IRoundLedger {
     /// @notice An outcome that this version does not know.
     error UnknownOutcome(uint8 found);
 
-    /// @notice A settled round has dealers, an abandoned one has neither dealers nor Deals.
+    /// @notice A settled round has dealers, an abandoned one has no Deals.
     error DealersContradictOutcome(uint8 outcome, uint256 dealers, bytes32 deals);
 
     /// @notice Somebody in the bitmap of dealers is not on the roster.
