@@ -8,11 +8,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import msgspec
+import numpy as np
 import trio
+from numpy.typing import NDArray
 
 from gossip.errors import PeerUnreachable, TransferRefused
 from gossip.session import Identity, RoundStart
-from gossip.spec import TaskSpec, blob_digest
+from gossip.spec import RoundKind, TaskSpec, blob_digest
 from gossip.state import Timing
 from gossip.statements import Domain, address_of, sign
 from gossip.transport import PeerAddress, peer_id_of
@@ -20,11 +23,41 @@ from ledger.types import Member, Roster, VaultTerms
 from node.progress import Progress
 from node.runner import Habits, Node
 from node.store import Store
-from node.workshop import Workshop
+from node.workshop import Contribution, PublicSums, Workshop
 from sim.keys import member_key
-from tests.helpers.learners import KnownLearner, first_model
+from tests.helpers.learners import KnownLearner, first_model, small_spec
 
 TIMING = Timing(0.3, 2.0, 1.0, 1.0, 1.0, 1.0, 1.0, 0.1)
+
+
+MODEL_BYTES = 1024
+
+
+class EvenLearner(KnownLearner):
+    """A known learner whose model files all have one size, as those of every task have."""
+
+    def contribute(self, model: bytes, kind: RoundKind, round_id: int) -> Contribution:
+        return super().contribute(_unpadded(model), kind, round_id)
+
+    def apply(self, model: bytes, average: NDArray[np.float64], kind: RoundKind, public: PublicSums) -> bytes:
+        return _padded(super().apply(_unpadded(model), average, kind, public))
+
+    def public_sums(self, model: bytes) -> PublicSums:
+        return super().public_sums(_unpadded(model))
+
+
+def _padded(data: bytes) -> bytes:
+    return len(data).to_bytes(4, "big") + data.ljust(MODEL_BYTES, b"\0")
+
+
+def _unpadded(data: bytes) -> bytes:
+    return data[4 : 4 + int.from_bytes(data[:4], "big")]
+
+
+def even_spec(rounds: int) -> TaskSpec:
+    """A spec that `EvenLearner`s can take part in."""
+    spec = small_spec(rounds=rounds)
+    return msgspec.structs.replace(spec, initial_model=blob_digest(_padded(first_model(spec.dimension))).hex())
 
 
 @dataclass
@@ -138,14 +171,14 @@ def make_node(folder: Path, spec: TaskSpec, index: int, n: int, *, habits: Habit
     roster = Roster(1, bytes([7]) * 32, 2 * n // 3 + 1, members, spec.encode(), ledger, ledger, ledger, 1)
     folder.mkdir(exist_ok=True)
     store = Store(folder / "node.store")
-    model = first_model(spec.dimension)
+    model = _padded(first_model(spec.dimension))
     store.put(blob_digest(model), 0, model)
     draw = iter(range(1 << 30))
 
     def random_bytes(size: int) -> bytes:
         return (b"%d %d " % (index, next(draw)) * size)[:size]
 
-    workshop = Workshop(identity, KnownLearner(spec, index), store, VaultTerms(10**18, 500_000, 0), random_bytes)
+    workshop = Workshop(identity, EvenLearner(spec, index), store, VaultTerms(10**18, 500_000, 0), random_bytes)
     return Node(
         roster=roster,
         workshop=workshop,

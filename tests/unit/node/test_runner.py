@@ -106,7 +106,6 @@ def test_nothing_is_said_that_the_store_would_not_say_again(network: Network, ma
     assert checked >= 3 * 8
 
 
-@pytest.mark.slow  # needs real time: the others may finish and leave before the last one is back
 def test_node_that_is_cut_off_again_and_again_comes_back_and_finishes(
     tmp_path: Path, network: Network, make: Make
 ) -> None:
