@@ -133,10 +133,10 @@ def demo(
 ) -> None:
     """Hospitals learn together on this machine: a chain, a node each, rewards, and an auditor."""
     from node import demo as demonstration
+    from node.demo_plan import Plan
 
-    demonstration.demo(
-        demonstration.Plan.validated(data, data_dir, nodes, rounds, seed, kill or [], restart or [], keep), as_json
-    )
+    plan = Plan.validated(data, data_dir, nodes, rounds, seed, kill or [], restart or [], keep)
+    demonstration.demo(plan, as_json)
 
 
 def main() -> None:

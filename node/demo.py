@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from gossip.state import PHASES
+from ledger.errors import LedgerError
 from node.builtin import builtin_task, make_spec
 from node.commands import (
     BUILTIN_TASKS,
@@ -32,8 +33,8 @@ from node.commands import (
     read_member,
 )
 from node.config import ROWS_FILE, GossipConfig, NodeConfig, set_registry
-from node.data import Hospital, breast_cancer_hospitals, heart_hospitals
-from node.errors import ConfigError, NodeError
+from node.demo_plan import Kill, Plan
+from node.errors import NodeError
 from node.keys import Keys
 from node.processes import Processes
 from node.progress import PROGRESS_FILE
@@ -60,88 +61,6 @@ TIMING = GossipConfig(
     score_seconds=4.0,
     grace_seconds=0.3,
 )
-
-
-@dataclass(frozen=True)
-class Kill:
-    """SIGKILL for a node when it is seen to enter a phase."""
-
-    name: str
-    round: int
-    phase: str
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What to show, checked."""
-
-    data: str
-    hospitals: tuple[Hospital, ...]
-    rounds: int
-    seed: int
-    kills: tuple[Kill, ...]
-    restarts: tuple[tuple[str, int], ...]
-    keep: Path | None
-
-    @classmethod
-    def validated(
-        cls,
-        data: str,
-        data_dir: Path | None,
-        nodes: int,
-        rounds: int,
-        seed: int,
-        kill: list[str],
-        restart: list[str],
-        keep: Path | None,
-    ) -> Plan:
-        """A plan that can be carried out.
-
-        Raises:
-            ConfigError: what was asked for cannot be shown, and why.
-        """
-        if data not in BUILTIN_TASKS:
-            raise ConfigError(f"there is no data set {data!r}; there are {', '.join(BUILTIN_TASKS)}")
-        if not 3 <= nodes <= 8:
-            raise ConfigError(f"--nodes is 3 to 8, found {nodes}")
-        if data == "heart" and data_dir is None:
-            raise ConfigError("the heart data are four hospitals' files; name their folder with --data-dir")
-        if data == "heart" and nodes != 4:
-            raise ConfigError(f"the heart data come from four hospitals; --nodes {nodes} does not fit")
-        if kill and nodes == 3:
-            raise ConfigError("three nodes need all three: with n = 3 a round halts on any loss, so nothing is killed")
-        if keep is not None and keep.exists() and any(keep.iterdir()):
-            raise ConfigError(f"the folder {keep} is not empty; name a new one with --keep")
-        found = (
-            heart_hospitals(data_dir, seed) if data == "heart" and data_dir else breast_cancer_hospitals(nodes, seed)
-        )
-        names = [hospital.name for hospital in found]
-        kills = tuple(_parse_kill(text, names, rounds) for text in kill)
-        restarts = tuple(_parse_point(text, names, rounds, "--restart") for text in restart)
-        for name, round_id in restarts:
-            if not any(kill.name == name and kill.round <= round_id for kill in kills):
-                raise ConfigError(f"--restart {name}@{round_id}: {name} is never killed before; add --kill")
-        return cls(data, tuple(found), rounds, seed, kills, restarts, keep)
-
-
-def _parse_kill(text: str, names: list[str], rounds: int) -> Kill:
-    point, _, phase = text.partition(":")
-    name, round_id = _parse_point(point, names, rounds, "--kill")
-    phase = (phase or "TRAIN").upper()
-    if phase not in PHASES:
-        raise ConfigError(f"--kill {text}: a phase is one of {', '.join(PHASES)}")
-    if phase == "SCORE" and round_id < 2:
-        raise ConfigError(f"--kill {text}: nothing is scored before round 2, which scores the first training round")
-    return Kill(name, round_id, phase)
-
-
-def _parse_point(text: str, names: list[str], rounds: int, option: str) -> tuple[str, int]:
-    name, _, number = text.partition("@")
-    if name not in names:
-        raise ConfigError(f"{option} {text}: there is no {name!r}; there are {', '.join(names)}")
-    if not number.isdigit() or int(number) > rounds + 1:
-        raise ConfigError(f"{option} {text}: a round is 0 (statistics) to {rounds + 1} (closing), as in {name}@2")
-    return name, int(number)
 
 
 @dataclass
@@ -189,20 +108,29 @@ def demo(plan: Plan, as_json: bool) -> None:
     if as_json:
         print(json.dumps(report))
     else:
-        demo_view.print_report(report)
+        demo_view.print_report(report, DISPUTE_SECONDS)
     if not audit["ok"]:
         sys.exit(3)
 
 
 @contextmanager
 def _folder(keep: Path | None) -> Iterator[Path]:
+    """The run's folder; one that nobody asked to keep goes, unless its logs are needed to see what went wrong."""
     folder = keep or Path(tempfile.mkdtemp(prefix="mycelia-demo-"))
     folder.mkdir(parents=True, exist_ok=True)
     try:
         yield folder
-    finally:
-        if keep is None:
-            shutil.rmtree(folder, ignore_errors=True)
+    except (NodeError, LedgerError):
+        raise
+    except BaseException:
+        _remove(folder, keep)
+        raise
+    _remove(folder, keep)
+
+
+def _remove(folder: Path, keep: Path | None) -> None:
+    if keep is None:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 # --- setting up -----------------------------------------------------------------------------------------------------
@@ -301,7 +229,8 @@ def _run_rounds(stage: Stage, view: Any) -> None:
             if process.poll() is not None:
                 del stage.running[name]
                 if process.returncode != 0:
-                    raise NodeError(f"the node {name} ended with {process.returncode}: {_last_line(stage, name)}")
+                    log = stage.home(name) / "node.log"
+                    raise NodeError(f"the node {name} ended with {process.returncode}; {_last_line(log)} ({log})")
         if time.monotonic() - last_news > limit:
             raise NodeError(f"nothing happened for {limit:.0f} s; the logs are in {stage.folder}")
 
@@ -351,11 +280,11 @@ def _has_done(stage: Stage, name: str, event: str) -> bool:
     return any(line["event"] == event for line in stage.lines[name])
 
 
-def _last_line(stage: Stage, name: str) -> str:
+def _last_line(log: Path) -> str:
     try:
-        lines = (stage.home(name) / "node.log").read_text(errors="replace").strip().splitlines()
+        lines = log.read_text(errors="replace").strip().splitlines()
     except OSError:
-        return "it left no log"
+        lines = []
     return lines[-1][-300:] if lines else "it left no log"
 
 

@@ -10,7 +10,7 @@ from rich.live import Live
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from node.demo import Plan
+    from node.demo_plan import Plan
 
 WEI = 10**18
 COLUMNS = (
@@ -72,7 +72,7 @@ class View:
         return table
 
 
-def print_report(report: dict[str, Any]) -> None:
+def print_report(report: dict[str, Any], dispute_seconds: int) -> None:
     """The result, on standard output."""
     console = Console()
     table = Table(title="Accuracy and AUC on all test rows and on the own", box=SIMPLE_HEAD, padding=0)
@@ -96,7 +96,8 @@ def print_report(report: dict[str, Any]) -> None:
     console.print(
         f"The auditor, from the URL and the registry alone: {verdict}. Checked {checked['members']} members, "
         f"{checked['rounds']} rounds, {checked['signatures']} signatures, {checked['leaves']} reward leaves, "
-        f"{checked['wei']} wei, {checked['codes']} contract codes.",
+        f"{checked['wei']} wei, {checked['codes']} contract codes. Rewards could be claimed {dispute_seconds} s after "
+        "their round was recorded; a real consortium gives disputes days.",
         highlight=False,
     )
     console.print(
