@@ -18,7 +18,6 @@ import msgspec
 import structlog
 import trio
 
-from gossip import events
 from gossip import session as sessions
 from gossip.errors import MalformedMessage
 from gossip.events import (
@@ -29,11 +28,9 @@ from gossip.events import (
     Event,
     FetchPayload,
     FetchShare,
-    Heard,
     LaggedBehind,
     Missed,
     PeerDown,
-    PeerUp,
     PushShares,
     Settled,
     Tell,
@@ -41,7 +38,6 @@ from gossip.events import (
     Work,
 )
 from gossip.messages import RoundResult
-from gossip.results import result_digest
 from gossip.session import RoundStart, Session
 from gossip.shamir import blob_size
 from gossip.spec import blob_digest
@@ -50,13 +46,15 @@ from gossip.transport import PeerAddress
 from gossip.transport.host import Transport
 from ledger.types import Roster
 from node.chainqueue import ChainQueue
+from node.door import Door
 from node.errors import Interrupted, LeftBehind
 from node.eventlog import decode_event, encode_event
-from node.frames import Summary, decode_frame, encode_frame
+from node.frames import Summary, encode_frame
 from node.progress import Progress
+from node.reporter import Reporter
 from node.store import Store
 from node.sync import Exchange, summarise
-from node.transfers import IsWanted, Transfers, complaint_of, public_names
+from node.transfers import IsWanted, Transfers, complaint_of
 from node.workshop import MissingModel, Workshop
 
 log = structlog.get_logger()
@@ -124,25 +122,25 @@ class Node:
     def __post_init__(self) -> None:
         self.me = self.workshop.identity.me
         self._peer_ids = {member.index: member.peer_id for member in self.roster.members}
-        self._members = {member.peer_id: member.index for member in self.roster.members}
         self._send, self._receive = trio.open_memory_channel[_Item](MAX_WAITING_EVENTS)
         self._work_in, self._work_out = trio.open_memory_channel[tuple[int, Work]](MAX_WAITING_EVENTS)
         self._next_start: RoundStart | None = None
         self._first: list[Event] = []
         self._vectors = trio.CapacityLimiter(1)
-        self._exchange = Exchange(self.workshop.identity)
-        self._session: Session | None = None
-        self._round = 0
+        self.exchange = Exchange(self.workshop.identity)
+        self.current: Session | None = None
+        self.round = 0
         self._finishing = -1
         self._is_finished = False
         self._base = 0.0
         self._round_began = time.monotonic()
+        self.reporter = Reporter(self.progress, self.roster, self.me, lambda: self.transport.connected)
 
     @property
     def session(self) -> Session:
-        if self._session is None:
+        if self.current is None:
             raise RuntimeError("no round has begun")
-        return self._session
+        return self.current
 
     # --- life -------------------------------------------------------------------------------------------------------
 
@@ -155,7 +153,7 @@ class Node:
             PortTaken, CannotListen: the address to listen on cannot be used.
         """
         listen = self.habits.listen
-        self.transport = Transport(self.node_key, *listen, self, push_digest=blob_digest, blob_digest=blob_digest)
+        self.transport = Transport(self.node_key, *listen, Door(self), push_digest=blob_digest, blob_digest=blob_digest)
         self._transfers = Transfers(self.transport, self._peer_ids, self.me)
         others = [m for m in self.roster.members if m.index != self.me]
         self.transport.admit([PeerAddress(m.peer_id, m.host, m.port) for m in others])
@@ -165,7 +163,7 @@ class Node:
             await nursery.start(self.transport.run)
             for task in (self._do_work, self._exchange_summaries, self._note_absent, self._notice_the_end):
                 nursery.start_soon(task)
-            nursery.start_soon(self.chain.run, self._on_recorded)
+            nursery.start_soon(self.chain.run, self.reporter.recorded)
             await self._restore(first)
             await self._decide()
             await self._linger()
@@ -177,7 +175,7 @@ class Node:
         if stored is None:
             return await self._begin(first)
         saved = msgspec.msgpack.decode(stored[1], type=_Stored)
-        self._round = saved.start.round
+        self.round = saved.start.round
         self._finishing = saved.start.round - 1
         if saved.start.round > self.last_round:
             self._is_finished = True
@@ -189,10 +187,9 @@ class Node:
         session, _ = sessions.start(identity, saved.start, saved.now)
         for at, body in logged:
             session, _ = sessions.step(session, decode_event(body), at)
-        self._session, effects = sessions.resume(session, self._now())
-        self._exchange.begin(self.session)
-        log.info("node.replayed", round=saved.start.round, events=len(logged))
-        self.progress.note("replayed", round=saved.start.round, events=len(logged))
+        self.current, effects = sessions.resume(session, self._now())
+        self.exchange.begin(self.session)
+        self.reporter.replayed(saved.start.round, len(logged))
         await self._perform(effects)
 
     async def _decide(self) -> None:
@@ -204,13 +201,13 @@ class Node:
                 continue
             batch, self._first = self._first, []
             if not batch:
-                batch = [event for round_id, event in await self._next_batch() if round_id in (None, self._round)]
+                batch = [event for round_id, event in await self._next_batch() if round_id in (None, self.round)]
             if not batch:
                 continue
             now = self._now()
-            self.store.append_events(self._round, [(now, encode_event(event)) for event in batch])
+            self.store.append_events(self.round, [(now, encode_event(event)) for event in batch])
             for event in batch:
-                self._session, effects = sessions.step(self.session, event, now)
+                self.current, effects = sessions.step(self.session, event, now)
                 await self._perform(effects)
 
     async def _next_batch(self) -> list[tuple[int | None, Event]]:
@@ -238,12 +235,12 @@ class Node:
             self.workshop.begin(start)
         now = self._now()
         self._store_beginning(start, now)
-        self._session, effects = sessions.start(self.workshop.identity, start, now)
+        self.current, effects = sessions.start(self.workshop.identity, start, now)
         await self._after_begin(effects)
 
     async def _advance(self, start: RoundStart) -> None:
         """Go on to a later round, whose model is here."""
-        if start.round <= self._round:
+        if start.round <= self.round:
             return
         now = self._now()
         self.store.put(start.model, start.round, self._model(start.model))
@@ -255,7 +252,7 @@ class Node:
             self.workshop.begin(start)
         # What the session hands back is older than anything in the queue, and goes before it.
         session = replace(self.session, identity=self.workshop.identity)
-        self._session, effects, self._first = sessions.advance(session, start, now)
+        self.current, effects, self._first = sessions.advance(session, start, now)
         await self._after_begin(effects)
 
     def _store_beginning(self, start: RoundStart, now: float) -> None:
@@ -263,28 +260,28 @@ class Node:
         self.store.begin_round(start.round, msgspec.msgpack.encode(saved))
 
     async def _after_begin(self, effects: list[Effect]) -> None:
-        self._round = self.session.current.context.round
+        self.round = self.session.current.context.round
         self._round_began = time.monotonic()
-        self._exchange.begin(self.session)
+        self.exchange.begin(self.session)
         await self._enter("OPEN", 0)
         await self._perform(effects)
 
     async def _linger(self) -> None:
         """Stay until the results are on the ledger and every member has finished, or had time to."""
-        self.progress.update(phase="FINISHED")
+        self.reporter.status(phase="FINISHED")
         told, began = False, time.monotonic()
         while self.chain.has_pending or not self._others_have_finished():
             if not self.chain.has_pending and time.monotonic() - began > self.habits.linger_seconds:
                 break
             if not told and not self.chain.has_pending:
                 told = True
-                self._send_summary()
+                self.send_summary()
             await trio.sleep(0.1)
-        self._send_summary()
+        self.send_summary()
         await self.transport.flush(2.0)
 
     def _others_have_finished(self) -> bool:
-        return self._exchange.finished >= self._members.keys() - {self._peer_ids[self.me]}
+        return self.exchange.finished >= set(self._peer_ids.values()) - {self._peer_ids[self.me]}
 
     async def _notice_the_end(self) -> None:
         """End a node that came back too late: nobody is left who could give it the last model."""
@@ -295,7 +292,7 @@ class Node:
             if alone >= ALONE_SECONDS:
                 alone = 0.0
                 if await self.chain.recorded_rounds() > self.last_round:
-                    raise LeftBehind(self._round)
+                    raise LeftBehind(self.round)
 
     def _now(self) -> float:
         return time.monotonic() + self._base
@@ -306,18 +303,15 @@ class Node:
             raise MissingModel(name)
         return data
 
-    def _enqueue(self, item: Event | RoundStart, round_id: int | None = None) -> None:
+    def enqueue(self, item: Event | RoundStart, round_id: int | None = None) -> None:
         """Have something handled, after what waits already; `round_id` if it means nothing in any other round."""
         try:
             self._send.send_nowait(item if isinstance(item, RoundStart) else (round_id, item))
         except trio.WouldBlock:
             log.warning("event.dropped", kind=type(item).__name__)
 
-    def _name(self, member: int) -> str:
-        return self.roster.members[member].name
-
     def _until(self, round_id: int) -> IsWanted:
-        return lambda: self._round == round_id and not self._is_finished
+        return lambda: self.round == round_id and not self._is_finished
 
     # --- effects ----------------------------------------------------------------------------------------------------
 
@@ -325,7 +319,7 @@ class Node:
         for effect in effects:
             match effect:
                 case Announce(envelope):
-                    self._exchange.said(envelope)
+                    self.exchange.said(envelope)
                     self.transport.announce(encode_frame(envelope))
                 case Tell(member, envelopes):
                     for envelope in envelopes:
@@ -334,7 +328,7 @@ class Node:
                     self._nursery.start_soon(self._push_shares)
                 case FetchShare(dealer, name):
                     size = blob_size(self.workshop.layout, dealer, self.me)
-                    accept = partial(self.workshop.accept_share, self._round, dealer)
+                    accept = partial(self.workshop.accept_share, self.round, dealer)
                     self._nursery.start_soon(self._fetch, name, size, [dealer], accept)
                 case FetchPayload(holder, name):
                     self._fetch_payload(holder, name)
@@ -348,43 +342,25 @@ class Node:
                 case Entered(phase, attempt):
                     await self._enter(phase, attempt)
                 case Blame() | Missed():
-                    self._report(effect)
+                    self.reporter.found(self.round, effect)
                 case LaggedBehind():
                     pass  # nothing was signed before round 0
                 case _:
-                    self._work_in.send_nowait((self._round, effect))
+                    self._work_in.send_nowait((self.round, effect))
 
     async def _enter(self, phase: str, attempt: int) -> None:
-        log.debug("round.entered", round=self._round, phase=phase, attempt=attempt)
-        self.progress.note("entered", round=self._round, phase=phase, attempt=attempt)
-        self._update_status(phase=phase, attempt=attempt)
-        if self.habits.pause_at == (self._round, phase):
+        self.reporter.entered(self.round, phase, attempt)
+        if self.habits.pause_at == (self.round, phase):
             await trio.sleep(PAUSE_SECONDS)
-
-    def _report(self, finding: Blame | Missed) -> None:
-        if isinstance(finding, Blame):
-            name = self._name(finding.member)
-            log.warning("member.blamed", round=self._round, member=name, reason=finding.reason)
-            self.progress.note("blamed", round=self._round, member=name, reason=finding.reason)
-            return
-        names = [self._name(member) for member in finding.members]
-        log.warning("member.missed", round=self._round, phase=finding.phase, members=names)
-        self.progress.note("missed", round=self._round, phase=finding.phase, members=names)
-        missing = {"round": self._round, "phase": finding.phase, "members": names, "since": round(time.time(), 1)}
-        self._update_status(missing=missing)
-
-    def _update_status(self, **values: object) -> None:
-        connected = sorted(self._name(self._members[peer]) for peer in self.transport.connected)
-        self.progress.update(name=self._name(self.me), round=self._round, connected=connected, **values)
 
     async def _do_work(self) -> None:
         async for round_id, work in self._work_out:
-            if round_id == self._round:
+            if round_id == self.round:
                 call = partial(self._perform_work, round_id, work)
                 # What is done is in the store or can be done again: a node that has to stop waits for no training.
                 event = await trio.to_thread.run_sync(call, limiter=self._vectors, abandon_on_cancel=True)  # type: ignore[call-arg]
                 if event is not None:
-                    self._enqueue(event, round_id)
+                    self.enqueue(event, round_id)
 
     def _perform_work(self, round_id: int, work: Work) -> Event | None:
         """In the worker thread, which may have been waited for while the next round began."""
@@ -412,15 +388,16 @@ class Node:
             start = make_start()
         except MalformedMessage as error:
             log.warning("open.refused", round=result.round + 1, reason=str(error))
-            self._finishing = self._round - 1
+            self._finishing = self.round - 1
             return
         self.store.save_checkpoint(result.round, result.model, self._model(result.model))
         self.store.queue_result(result.round, msgspec.msgpack.encode((result, signatures)))
         extra = await trio.to_thread.run_sync(self.on_settled, result, limiter=self._vectors)
-        self._tell_settled(result, attempt, extra)
+        seconds = None if attempt is None else time.monotonic() - self._round_began
+        self.reporter.settled(result, attempt, seconds, extra)
         if attempt is not None and result.round < self.last_round:
             await trio.sleep(self.habits.rest_seconds)
-        self._enqueue(start)
+        self.enqueue(start)
 
     async def _has_model(self, result: RoundResult) -> bool:
         """Whether the result's model is here, fetched if need be; False once a later round's is wanted instead."""
@@ -433,27 +410,10 @@ class Node:
             self.store.put(name, result.round, data)
         return True
 
-    def _tell_settled(self, result: RoundResult, attempt: int | None, extra: dict[str, object]) -> None:
-        summary = {
-            "round": result.round,
-            "attempt": attempt,
-            "dealers": [self._name(i) for i in sorted(result.dealer_set)],
-            "seconds": None if attempt is None else round(time.monotonic() - self._round_began, 3),
-            "model_digest": result.model.hex(),
-            "result_digest": result_digest(result).hex(),
-        }
-        log.info("round.settled" if attempt is not None else "round.caught_up", outcome=result.outcome, **summary)
-        self.progress.note("settled", outcome=result.outcome, scores=result.scores, **summary, **extra)
-        self._update_status(last=summary, **extra)
-
-    async def _on_recorded(self, round_id: int, tx: str) -> None:
-        log.info("result.recorded", round=round_id, tx=tx)
-        self.progress.note("recorded", round=round_id, tx=tx)
-
     # --- transfers --------------------------------------------------------------------------------------------------
 
     async def _push_shares(self) -> None:
-        round_id = self._round
+        round_id = self.round
 
         def make() -> list[tuple[int, bytes, bytes]]:
             return list(self.workshop.shares()) if self.workshop.start.round == round_id else []
@@ -471,90 +431,32 @@ class Node:
         self._nursery.start_soon(self._fetch, name, size, members, self.workshop.accept_payload)
 
     async def _fetch(self, name: bytes, size: int, members: list[int], accept: Callable[[bytes], Event | None]) -> None:
-        round_id = self._round
+        round_id = self.round
         data = await self._transfers.fetch(name, size, members, self._until(round_id))
-        event = accept(data) if data is not None and round_id == self._round else None
+        event = accept(data) if data is not None and round_id == self.round else None
         if event is not None:
-            self._enqueue(event, round_id)
+            self.enqueue(event, round_id)
 
     # --- exchange ---------------------------------------------------------------------------------------------------
 
     async def _exchange_summaries(self) -> None:
         while True:
             await trio.sleep(EXCHANGE_SECONDS)
-            self._send_summary()
+            self.send_summary()
 
-    def _send_summary(self, to: str | None = None) -> None:
+    def send_summary(self, to: str | None = None) -> None:
         """Tell peers what this node has heard."""
         is_finished = self._is_finished and not self.chain.has_pending
-        if self._session is not None:
-            self.transport.announce(encode_frame(summarise(self._session, is_finished)), to=to)
+        if self.current is not None:
+            self.transport.announce(encode_frame(summarise(self.current, is_finished)), to=to)
         elif self._is_finished:
-            self.transport.announce(encode_frame(Summary(self._round, "FINISHED", is_finished, b"")), to=to)
+            self.transport.announce(encode_frame(Summary(self.round, "FINISHED", is_finished, b"")), to=to)
 
     async def _note_absent(self) -> None:
         await trio.sleep(UNSEEN_SECONDS)
         for member, peer in self._peer_ids.items():
             if member != self.me and peer not in self.transport.connected:
-                self._enqueue(PeerDown(member))
-
-    # --- the transport's handlers -----------------------------------------------------------------------------------
-
-    def on_connected(self, peer_id: str) -> None:
-        log.info("peer.connected", peer=self._name(self._members[peer_id]))
-        self._enqueue(PeerUp(self._members[peer_id]))
-        self._update_status()
-        self._send_summary(peer_id)
-
-    def on_lost(self, peer_id: str) -> None:
-        log.info("peer.lost", peer=self._name(self._members[peer_id]))
-        self._enqueue(PeerDown(self._members[peer_id]))
-        self._update_status()
-
-    def on_gap(self, peer_id: str) -> None:
-        self._send_summary(peer_id)
-
-    def on_announcement(self, peer_id: str, message: bytes) -> None:
-        frame = decode_frame(message)
-        if isinstance(frame, Summary):
-            for envelope in self._exchange.lacking(peer_id, frame, self._session):
-                self.transport.announce(encode_frame(envelope), to=peer_id)
-        elif self._session is not None and self._exchange.is_news(frame, self._session):
-            self._enqueue(Heard(frame))
-
-    def judge_offer(self, peer_id: str, header: bytes, size: int, digest: bytes) -> str | None:
-        try:
-            round_id, dealer = msgspec.msgpack.decode(header, type=tuple[int, int])
-        except msgspec.MsgspecError:
-            return "the header of an offer is (round, dealer)"
-        if self._members.get(peer_id) != dealer:
-            return "a member offers its own dealing only"
-        if self._session is None or round_id != self._round:
-            return "another round is under way here"
-        if digest in self._session.current.shares.get(dealer, frozenset()):
-            return "it is here already"
-        expected = blob_size(self.workshop.layout, dealer, self.me)
-        return None if size == expected else f"a share has {expected} bytes here, and the offer {size}"
-
-    def on_payload(self, peer_id: str, header: bytes, payload: bytes) -> None:
-        round_id, dealer = msgspec.msgpack.decode(header, type=tuple[int, int])
-        if round_id == self._round:
-            event: events.ShareArrived | None = self.workshop.accept_share(round_id, dealer, payload)
-            if event is not None:
-                self._enqueue(event, round_id)
-
-    def find_blob(self, peer_id: str, digest: bytes) -> bytes | None:
-        """A member's own share, or what is public: models, revealed sums, shares complained about."""
-        latest = self.store.latest_checkpoint()
-        if latest is not None and latest[1] == digest:
-            return latest[2]
-        if self._session is None:
-            return None
-        own, holder = self._session.current.own_shares, self._members[peer_id]
-        if own is not None and own[holder] == digest:
-            return self.workshop.share_of(holder, digest)
-        is_public = digest == self.workshop.start.model or digest in public_names(self._session)
-        return self.store.get(digest) if is_public else None
+                self.enqueue(PeerDown(member))
 
 
 async def _raise_on_signal() -> None:

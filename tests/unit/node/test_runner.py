@@ -11,6 +11,7 @@ import trio
 import node.runner
 from gossip import session as sessions
 from gossip.messages import Envelope
+from node.door import Door
 from node.eventlog import decode_event
 from node.frames import decode_frame, short_id
 from node.runner import Node, _Stored
@@ -29,8 +30,8 @@ def network(monkeypatch: pytest.MonkeyPatch) -> Network:
     async def no_signals() -> None:
         pass
 
-    def transport(key: bytes, host: str, port: int, handlers: Node, **digests: object) -> MemoryTransport:
-        return MemoryTransport(found, peer_id(handlers.me), handlers)
+    def transport(key: bytes, host: str, port: int, handlers: Door, **digests: object) -> MemoryTransport:
+        return MemoryTransport(found, peer_id(handlers._node.me), handlers)
 
     monkeypatch.setattr(node.runner, "Transport", transport)
     monkeypatch.setattr(node.runner, "_raise_on_signal", no_signals)
@@ -95,7 +96,7 @@ def test_nothing_is_said_that_the_store_would_not_say_again(network: Network, ma
         nonlocal checked
         frame = decode_frame(message)
         is_own = isinstance(frame, Envelope) and frame.sender == watched.me and sender == peer_id(1)
-        if is_own and watched._round == watched.session.current.context.round:
+        if is_own and watched.round == watched.session.current.context.round:
             last = watched.session.last
             old = {short_id(envelope) for envelope in last.envelopes()} if last is not None else set()
             assert short_id(frame) in said_according_to_disk(watched) | old

@@ -1,0 +1,80 @@
+"""What the peers bring to a node: the transport's handlers, which judge quickly and leave the rest to the loop."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from gossip.events import Heard, PeerDown, PeerUp
+from gossip.shamir import blob_size
+from node.frames import Summary, decode_frame, encode_frame
+from node.transfers import public_names
+
+if TYPE_CHECKING:
+    from node.runner import Node
+
+
+class Door:
+    """The handlers of one node; see `gossip.transport.Handlers`."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self._members = {member.peer_id: member.index for member in node.roster.members}
+
+    def on_connected(self, peer_id: str) -> None:
+        self._node.reporter.connected(peer_id)
+        self._node.enqueue(PeerUp(self._members[peer_id]))
+        self._node.send_summary(peer_id)
+
+    def on_lost(self, peer_id: str) -> None:
+        self._node.reporter.lost(peer_id)
+        self._node.enqueue(PeerDown(self._members[peer_id]))
+
+    def on_gap(self, peer_id: str) -> None:
+        self._node.send_summary(peer_id)
+
+    def on_announcement(self, peer_id: str, message: bytes) -> None:
+        node, frame = self._node, decode_frame(message)
+        if isinstance(frame, Summary):
+            for envelope in node.exchange.lacking(peer_id, frame, node.current):
+                node.transport.announce(encode_frame(envelope), to=peer_id)
+        elif node.current is not None and node.exchange.is_news(frame, node.current):
+            node.enqueue(Heard(frame))
+
+    def judge_offer(self, peer_id: str, header: bytes, size: int, digest: bytes) -> str | None:
+        node = self._node
+        try:
+            round_id, dealer = msgspec.msgpack.decode(header, type=tuple[int, int])
+        except msgspec.MsgspecError:
+            return "the header of an offer is (round, dealer)"
+        if self._members.get(peer_id) != dealer:
+            return "a member offers its own dealing only"
+        if node.current is None or round_id != node.round:
+            return "another round is under way here"
+        if digest in node.current.current.shares.get(dealer, frozenset()):
+            return "it is here already"
+        expected = blob_size(node.workshop.layout, dealer, node.me)
+        return None if size == expected else f"a share has {expected} bytes here, and the offer {size}"
+
+    def on_payload(self, peer_id: str, header: bytes, payload: bytes) -> None:
+        node = self._node
+        round_id, dealer = msgspec.msgpack.decode(header, type=tuple[int, int])
+        if round_id == node.round:
+            event = node.workshop.accept_share(round_id, dealer, payload)
+            if event is not None:
+                node.enqueue(event, round_id)
+
+    def find_blob(self, peer_id: str, digest: bytes) -> bytes | None:
+        """A member's own share, or what is public: models, revealed sums, shares complained about."""
+        node = self._node
+        latest = node.store.latest_checkpoint()
+        if latest is not None and latest[1] == digest:
+            return latest[2]
+        if node.current is None:
+            return None
+        own, holder = node.current.current.own_shares, self._members[peer_id]
+        if own is not None and own[holder] == digest:
+            return node.workshop.share_of(holder, digest)
+        is_public = digest == node.workshop.start.model or digest in public_names(node.current)
+        return node.store.get(digest) if is_public else None

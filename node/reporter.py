@@ -1,0 +1,89 @@
+"""What a node tells about itself, in its log, its progress and its status: names and numbers, nothing secret."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import structlog
+
+from gossip.events import Blame, Missed
+from gossip.messages import RoundResult
+from gossip.results import result_digest
+from ledger.types import Roster
+from node.progress import Progress
+
+log = structlog.get_logger()
+
+
+class Reporter:
+    """Tells what happens to one member's node.
+
+    Args:
+        connected: PeerIDs that there are live connections to.
+    """
+
+    def __init__(self, progress: Progress, roster: Roster, me: int, connected: Callable[[], frozenset[str]]) -> None:
+        self._progress = progress
+        self._me = roster.members[me].name
+        self._names = [member.name for member in roster.members]
+        self._by_peer = {member.peer_id: member.name for member in roster.members}
+        self._connected = connected
+
+    def replayed(self, round_id: int, count: int) -> None:
+        log.info("node.replayed", round=round_id, events=count)
+        self._progress.note("replayed", round=round_id, events=count)
+
+    def entered(self, round_id: int, phase: str, attempt: int) -> None:
+        log.debug("round.entered", round=round_id, phase=phase, attempt=attempt)
+        self._progress.note("entered", round=round_id, phase=phase, attempt=attempt)
+        self.status(round=round_id, phase=phase, attempt=attempt)
+
+    def found(self, round_id: int, finding: Blame | Missed) -> None:
+        """A member was blamed, or waited for in vain."""
+        if isinstance(finding, Blame):
+            name = self._names[finding.member]
+            log.warning("member.blamed", round=round_id, member=name, reason=finding.reason)
+            self._progress.note("blamed", round=round_id, member=name, reason=finding.reason)
+            return
+        names = [self._names[member] for member in finding.members]
+        log.warning("member.missed", round=round_id, phase=finding.phase, members=names)
+        self._progress.note("missed", round=round_id, phase=finding.phase, members=names)
+        self.status(missing={"round": round_id, "phase": finding.phase, "members": names, "since": _now()})
+
+    def settled(
+        self, result: RoundResult, attempt: int | None, seconds: float | None, extra: dict[str, object]
+    ) -> None:
+        """A round is over; `attempt` and `seconds` are None where others ended it while this node was away."""
+        summary = {
+            "round": result.round,
+            "attempt": attempt,
+            "dealers": [self._names[i] for i in sorted(result.dealer_set)],
+            "seconds": None if seconds is None else round(seconds, 3),
+            "model_digest": result.model.hex(),
+            "result_digest": result_digest(result).hex(),
+        }
+        log.info("round.settled" if attempt is not None else "round.caught_up", outcome=result.outcome, **summary)
+        self._progress.note("settled", outcome=result.outcome, scores=result.scores, **summary, **extra)
+        self.status(last=summary, **extra)
+
+    async def recorded(self, round_id: int, tx: str) -> None:
+        log.info("result.recorded", round=round_id, tx=tx)
+        self._progress.note("recorded", round=round_id, tx=tx)
+
+    def connected(self, peer_id: str) -> None:
+        log.info("peer.connected", peer=self._by_peer[peer_id])
+        self.status()
+
+    def lost(self, peer_id: str) -> None:
+        log.info("peer.lost", peer=self._by_peer[peer_id])
+        self.status()
+
+    def status(self, **values: object) -> None:
+        """Renew the status file."""
+        connected = sorted(self._by_peer[peer] for peer in self._connected())
+        self._progress.update(name=self._me, connected=connected, **values)
+
+
+def _now() -> float:
+    return round(time.time(), 1)
