@@ -18,10 +18,10 @@ demo: install
 install: $(VENV)/.installed
 
 test: lint
-	$(BIN)/pytest -n 2 --dist worksteal -m "not slow" $(ARGS)
+	$(BIN)/pytest -n 3 --dist worksteal -m "not slow" $(ARGS)
 
 test-long: lint
-	$(BIN)/pytest -n 2 --dist worksteal $(ARGS)
+	$(BIN)/pytest -n 3 --dist worksteal $(ARGS)
 
 lint: $(VENV)/.installed-test contracts/node_modules/.installed
 	$(BIN)/ruff check .

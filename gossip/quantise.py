@@ -30,12 +30,10 @@ from gossip.field import Integers, Reals, Words, from_field, to_field
 from gossip.layout import Layout
 from gossip.parameters import MAX_MEMBERS
 from gossip.prg import SEED_BYTES, keystream
-from gossip.spec import HALF, MICRO, RoundKind, TaskSpec
+from gossip.spec import MICRO, RoundKind, TaskSpec
 
 MAX_MAGNITUDE: Final = 2**16
 """Largest integer that one member may add to a coordinate."""
-MAX_WEIGHT: Final = HALF // MAX_MEMBERS
-"""Largest `max_weight` and `max_gradient_weight` of a task: the weights of 64 members add up without wrapping."""
 MAX_DRAWS: Final = 64
 
 _TILE: Final = 1 << 16
@@ -205,8 +203,6 @@ def average(total: SumOfPayloads, spec: TaskSpec, round_id: int) -> Reals:
 
 
 def _check_weight(weight: int, least: int, most: int) -> None:
-    if most > MAX_WEIGHT:
-        raise LocalError(f"weights of a task are at most {MAX_WEIGHT}, found a bound of {most}")
     if not least <= weight <= most:
         raise LocalError(f"a weight lies in {least}..{most}, found {weight}")
 

@@ -9,10 +9,14 @@ from typing import Final
 import msgspec
 from blake3 import blake3
 
-from gossip.parameters import MODULUS
+from gossip.parameters import MAX_MEMBERS, MODULUS
 
 MICRO: Final = 1_000_000
 MAX_SPEC_BYTES: Final = 16_384
+HALF: Final = (MODULUS - 1) // 2
+"""Largest magnitude that a field element can stand for."""
+MAX_WEIGHT: Final = HALF // MAX_MEMBERS
+"""Largest bound on a weight: those of 64 members add up without wrapping."""
 
 
 class RoundKind(IntEnum):
@@ -58,6 +62,9 @@ class TaskSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
                      "gradient_clip_micro", "max_gradient_weight"):  # fmt: skip
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is at least 1, found {getattr(self, name)}")
+        for name in ("max_weight", "max_gradient_weight"):
+            if getattr(self, name) > MAX_WEIGHT:
+                raise ValueError(f"{name} is at most {MAX_WEIGHT}, found {getattr(self, name)}")
         if self.features < 0:
             raise ValueError(f"features is at least 0, found {self.features}")
         if len(self.initial_model) != 64:
@@ -117,10 +124,6 @@ def digest(domain: str, *parts: bytes) -> bytes:
         hasher.update(len(part).to_bytes(8, "big"))
         hasher.update(part)
     return hasher.digest()
-
-
-HALF: Final = (MODULUS - 1) // 2
-"""Largest magnitude that a field element can stand for."""
 
 
 def blob_digest(data: bytes) -> bytes:

@@ -10,10 +10,13 @@ from gossip.events import Announce, Answered, AnswerScores, Effect, Event, Prove
 from gossip.field import decode_words, encode_words
 from gossip.messages import (
     Commit,
+    Complaint,
     Confirm,
+    Deal,
     Envelope,
     Message,
     Propose,
+    Receipt,
     SetValue,
     decode_message,
     encode,
@@ -22,6 +25,7 @@ from gossip.messages import (
 from gossip.parameters import MODULUS
 from gossip.shamir import Dealing
 from gossip.spec import blob_digest
+from gossip.statements import Kind
 from node.workshop import Workshop
 from sim.world import SimulatedNode, World
 
@@ -127,3 +131,22 @@ def _two_proposals(node: SimulatedNode, propose: Propose, first: Envelope) -> li
             half = (first,) if member < n // 2 else (signed(node, other), *votes)
             effects.append(Tell(member, half))
     return effects
+
+
+def complain_of(dealer: int, is_its_share: bool) -> Callable[[SimulatedNode, list[Effect]], list[Effect]]:
+    """Complain of a true dealer, showing the share that it gave, or one that it never dealt."""
+
+    def lie(node: SimulatedNode, effects: list[Effect]) -> list[Effect]:
+        told = list(effects)
+        for effect in effects:
+            message = decode_message(effect.envelope.body) if isinstance(effect, Announce) else None
+            if isinstance(message, Receipt) and node.session is not None:
+                deal = node.session.current.records(Kind.DEAL)[dealer].message
+                assert isinstance(deal, Deal)
+                share = deal.shares[node.me if is_its_share else dealer]
+                proof = dict(message.proofs)[dealer]
+                where = (message.config, message.round, message.attempt, dealer)
+                told.append(Announce(signed(node, Complaint(*where, message.freeze, proof, share))))
+        return told
+
+    return lie

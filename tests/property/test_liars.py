@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gossip import round as one_round
-from gossip.events import Announce, Heard
+from gossip.events import Announce, Blame, Heard
 from gossip.messages import SET, Confirm, Propose, SetValue, Status, decode_message, value_digest
 from gossip.statements import Kind
 from sim.world import Scenario
@@ -47,6 +47,21 @@ def test_a_false_share_costs_its_dealer_the_round_and_nobody_else(victim: int) -
     assert world.blamed() == {dealer}
     assert world.nodes[0].results[2].dealer_set == {0, 2, 3}
     assert any(decode_message(e.body).key[0] is Kind.COMPLAINT for e in world.said.values())
+
+
+@pytest.mark.parametrize(
+    ("is_its_share", "reason"),
+    [(True, "false complaint"), (False, "complaint about a share that was never dealt")],
+    ids=["its share", "a share never dealt"],
+)
+def test_who_complains_of_a_true_dealer_is_named_and_the_dealer_counts(is_its_share: bool, reason: str) -> None:
+    liar, dealer = 1, 3
+    scenario = Scenario(lies={liar: liars.complain_of(dealer, is_its_share)})
+    world = known_world(4, saved=saved_after(4, 1), scenario=scenario).run(300)
+    assert_agreement(world, liars=frozenset({liar}))
+    found = [effect for _, _, effect in world.effects(Blame) if isinstance(effect, Blame)]
+    assert {(effect.member, effect.reason) for effect in found} == {(liar, reason)}
+    assert dealer in world.nodes[0].results[2].dealer_set
 
 
 @pytest.mark.parametrize("n", [4, 7])
