@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from eth_hash.auto import keccak
 
 from gossip.messages import RoundResult
@@ -23,6 +25,7 @@ def scores_digest(scores: tuple[int, ...] | None) -> bytes:
     return bytes(32) if scores is None else keccak(pack_scores(scores))
 
 
+@lru_cache(maxsize=256)
 def result_digest(result: RoundResult) -> bytes:
     """hashStruct of the result: what the next result names, and what the ledger stores; 32 bytes."""
     numbers = (result.round, result.kind, result.outcome)

@@ -79,7 +79,7 @@ class Statement:
 
     def signing_digest(self, domain: Domain) -> bytes:
         """The 32 bytes that are signed."""
-        return typed_data_digest(domain, self.struct_hash())
+        return _signing_digest(self, domain)
 
     def struct_hash(self) -> bytes:
         """EIP-712 hashStruct of the statement; 32 bytes."""
@@ -92,6 +92,11 @@ class Statement:
             + self.subject.to_bytes(32, "big")
             + self.digest
         )
+
+
+@lru_cache(maxsize=4096)
+def _signing_digest(statement: Statement, domain: Domain) -> bytes:
+    return typed_data_digest(domain, statement.struct_hash())
 
 
 def typed_data_digest(domain: Domain, struct_hash: bytes) -> bytes:
