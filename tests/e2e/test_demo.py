@@ -75,7 +75,7 @@ def test_demo_with_other_numbers_of_hospitals(tmp_path: Path, nodes: int) -> Non
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT], ids=["killed", "interrupted"])
 def test_no_process_outlives_the_demo(tmp_path: Path, number: signal.Signals) -> None:
-    with demo_under_way(tmp_path / "run", "--rounds", "500", "--nodes", "3") as demo:
+    with demo_under_way(tmp_path / "run", nodes=3) as demo:
         children = children_of(demo.pid)
         assert len(children) == 4
         demo.send_signal(number)

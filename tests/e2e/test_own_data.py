@@ -13,7 +13,9 @@ from pathlib import Path
 
 import pytest
 import safetensors.numpy
+from typer.testing import CliRunner
 
+from node import cli
 from tests.helpers.demo import MYCELIA
 
 pytestmark = pytest.mark.network
@@ -90,8 +92,8 @@ def held_port() -> socket.socket:
 
 def mycelia(*arguments: str) -> str:
     """What the command prints; it has to succeed."""
-    done = subprocess.run([*MYCELIA, *arguments], capture_output=True, text=True, timeout=60, check=False)
-    assert done.returncode == 0, done.stderr
+    done = CliRunner().invoke(cli.app, list(arguments), catch_exceptions=False)
+    assert done.exit_code == 0, done.output
     return done.stdout
 
 

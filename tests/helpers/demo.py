@@ -28,12 +28,12 @@ def run_demo(folder: Path, *options: str) -> dict[str, Any]:
 
 
 @contextmanager
-def demo_under_way(folder: Path, *options: str) -> Iterator[subprocess.Popen[bytes]]:
-    """A demo whose nodes have begun; killed at the end."""
-    command = [*MYCELIA, "demo", "--keep", str(folder), *options]
+def demo_under_way(folder: Path, nodes: int) -> Iterator[subprocess.Popen[bytes]]:
+    """A demo whose chain and nodes have been started; killed at the end."""
+    command = [*MYCELIA, "demo", "--keep", str(folder), "--nodes", str(nodes), "--rounds", "500"]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as demo:
         try:
-            wait_until(lambda: len(list(folder.glob("*/progress.jsonl"))) >= 3)
+            wait_until(lambda: len(children_of(demo.pid)) == 1 + nodes)
             yield demo
         finally:
             demo.send_signal(signal.SIGKILL)
