@@ -64,7 +64,7 @@ def test_members_with_their_own_task_learn_claim_and_are_audited(tmp_path: Path,
 
 def write_member(folder: Path, number: int) -> None:
     folder.mkdir()
-    (folder / "my_task.py").write_text(TASK)
+    (folder / "dose_task.py").write_text(TASK)
     draw = random.Random(number)
     lines = ["age,dose,marker,worked"]
     for _ in range(60):
@@ -77,7 +77,7 @@ def write_member(folder: Path, number: int) -> None:
 def init(folder: Path, name: str, place: socket.socket) -> None:
     rows = folder / name / "rows.csv"
     port = str(place.getsockname()[1])
-    said = mycelia("init", str(folder / name), "--name", name, "--task", "my_task:task", "--port", port,
+    said = mycelia("init", str(folder / name), "--name", name, "--task", "dose_task:task", "--port", port,
                    "--option", f"path={rows}")  # fmt: skip
     assert re.search(r"member\.json$", said.strip())
 
@@ -99,10 +99,14 @@ def mycelia(*arguments: str) -> str:
 
 def run_all(commands: list[list[str]]) -> list[dict[str, object]]:
     """The JSON that each prints, all running at once."""
-    running = [subprocess.Popen(c, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for c in commands]
     results = []
-    for process in running:
-        said, log = process.communicate(timeout=90)
-        assert process.returncode == 0, log[-2000:]
-        results.append(json.loads(said))
+    with ExitStack() as ending:
+        running = [subprocess.Popen(c, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for c in commands]
+        for process in running:
+            ending.enter_context(process)
+            ending.callback(process.kill)
+        for process in running:
+            said, log = process.communicate(timeout=90)
+            assert process.returncode == 0, log[-2000:]
+            results.append(json.loads(said))
     return results

@@ -268,9 +268,9 @@ def test_every_error_and_event_is_the_same_on_both() -> None:
 @pytest.mark.parametrize("machine", [Submissions, Payments])
 def test_random_calls_end_the_same_on_both(machine: type[ContractsAndModel]) -> None:
     SEEN.clear()
-    run(machine, examples=4, steps=25)
+    run(machine, examples=5, steps=25)
     print(f"{SEEN.total()} outcomes: {dict(sorted(SEEN.items()))}")
-    assert SEEN.total() > 100
+    assert SEEN.total() > 60
     assert SEEN.keys() <= REACHABLE
 
 

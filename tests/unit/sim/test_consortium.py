@@ -20,6 +20,7 @@ def test_the_script_that_a_researcher_begins_with_runs(capsys: pytest.CaptureFix
     assert len(printed.splitlines()) == 8, "one line of quality and one for each of seven rounds"
 
 
+@pytest.mark.lengthy
 def test_learning_together_is_as_good_as_pooling_and_better_than_alone() -> None:
     """Five seeds, fifty rounds through the production step: the bounds that the project promises."""
     qualities = [Consortium.of_breast_cancer(members=4, rounds=50, seed=seed).run() for seed in range(5)]

@@ -1,0 +1,17 @@
+"""What holds for every test."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the lengthy tests, so that no worker of pytest-xdist ends on one while the others have nothing left."""
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    lengthy = [item for item in items if item.get_closest_marker("lengthy")]
+    short = [item for item in items if not item.get_closest_marker("lengthy")]
+    size = -(-len(short) // workers)
+    parts = (lengthy[i::workers] + short[i * size : (i + 1) * size] for i in range(workers))
+    items[:] = [item for part in parts for item in part]
