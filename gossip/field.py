@@ -1,4 +1,4 @@
-"""Field elements modulo 2^24 - 3: signed integers in and out, three bytes a word, exact products.
+"""Field elements modulo 2^24 - 3: signed integers in and out, exact products.
 
 A word is a canonical residue, a `uint32` in [0, MODULUS).  Matrix products run in float64 on operands of
 magnitude at most HALF < 2^23: up to 128 products of 46 bits add up to less than 2^53, so that every partial
@@ -13,17 +13,13 @@ from typing import Final, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from gossip.errors import LocalError, MalformedMessage
+from gossip.errors import LocalError
 from gossip.parameters import MODULUS
 from gossip.spec import HALF
 
 Words: TypeAlias = NDArray[np.uint32]
 Integers: TypeAlias = NDArray[np.int64]
 Reals: TypeAlias = NDArray[np.float64]
-
-WORD_BYTES: Final = 3
-WIRE_CHUNK: Final = 65_536
-"""Words in one chunk of the wire form; the last chunk of a sequence may be shorter."""
 
 _TILE: Final = 8_192
 _INVERSE: Final = 1.0 / MODULUS
@@ -45,42 +41,6 @@ def from_field(words: Words) -> Integers:
     values = words.astype(np.int64)
     values[values > HALF] -= MODULUS
     return values
-
-
-def encode_words(words: Words) -> bytes:
-    """The wire form: per chunk of 65536 words their low 16 bits (little-endian), then their high 8 bits.
-
-    Raises:
-        LocalError: a word that is not canonical; sent, it could reveal how it was computed.
-    """
-    if words.size and int(words.max()) >= MODULUS:
-        raise LocalError("only canonical residues may leave this node")
-    parts: list[bytes] = []
-    for start in range(0, len(words), WIRE_CHUNK):
-        chunk = words[start : start + WIRE_CHUNK]
-        parts.append(chunk.astype("<u2").tobytes())
-        parts.append((chunk >> np.uint32(16)).astype(np.uint8).tobytes())
-    return b"".join(parts)
-
-
-def decode_words(data: bytes, count: int) -> Words:
-    """The `count` words whose wire form is `data`.
-
-    Raises:
-        MalformedMessage: another size, or a residue that is not canonical.
-    """
-    if len(data) != WORD_BYTES * count:
-        raise MalformedMessage(f"{count} words take {WORD_BYTES * count} bytes, found {len(data)}")
-    words = np.empty(count, dtype=np.uint32)
-    for start in range(0, count, WIRE_CHUNK):
-        chunk = words[start : start + WIRE_CHUNK]
-        offset = WORD_BYTES * start
-        chunk[:] = np.frombuffer(data, dtype=np.uint8, count=len(chunk), offset=offset + 2 * len(chunk))
-        chunk <<= np.uint32(16)
-        chunk |= np.frombuffer(data, dtype="<u2", count=len(chunk), offset=offset)
-        if int(chunk.max()) >= MODULUS:
-            raise MalformedMessage("a word is not a canonical residue")
-    return words
 
 
 def reduce(values: Reals) -> Words:

@@ -9,6 +9,7 @@ the words they replace.  So the words do not depend on how many are taken at a t
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
@@ -16,6 +17,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.ciphers import Cipher, CipherContext, algorithms, modes
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
+from gossip.chunks import WIRE_CHUNK, Split, rejected
 from gossip.errors import LocalError
 from gossip.field import Words
 from gossip.parameters import MODULUS
@@ -45,7 +47,11 @@ def expand(seed: bytes, count: int) -> Words:
     Raises:
         LocalError: the seed has not 16 bytes.
     """
-    return WordStream(seed).take(count)
+    streams, words = WordStreams((seed,)), np.empty(count, dtype=np.uint32)
+    for start in range(0, count, WIRE_CHUNK):
+        piece = words[start : start + WIRE_CHUNK]
+        piece[:] = streams.take(len(piece)).words()[0]
+    return words
 
 
 def keystream(seed: bytes, count: int) -> bytes:
@@ -66,28 +72,33 @@ def dither(seed: bytes, count: int) -> Words:
     return _raw(_cipher(seed, _LOW), _cipher(seed, _HIGH), count)
 
 
-class WordStream:
-    """The words of one seed, taken piece by piece."""
+class WordStreams:
+    """The words of one or more seeds, taken piece by piece."""
 
-    def __init__(self, seed: bytes) -> None:
-        self._seed = seed
-        self._low = _cipher(seed, _LOW)
-        self._high = _cipher(seed, _HIGH)
-        self._redraw: CipherContext | None = None
+    def __init__(self, seeds: Sequence[bytes]) -> None:
+        self._seeds = seeds
+        self._lows = [_cipher(seed, _LOW) for seed in seeds]
+        self._highs = [_cipher(seed, _HIGH) for seed in seeds]
+        self._redraws: dict[int, CipherContext] = {}
 
-    def take(self, count: int) -> Words:
-        """The next `count` words."""
-        words = _raw(self._low, self._high, count)
-        if count and int(words.max()) >= MODULUS:
-            for position in np.flatnonzero(words >= MODULUS):
-                words[position] = self._replacement()
-        return words
+    def take(self, count: int) -> Split:
+        """The next `count` words of each seed, (len(seeds), count)."""
+        split = Split.empty(len(self._seeds), count)
+        if count == 0:
+            return split
+        zeros = bytes(2 * count)
+        for row, (low, high) in enumerate(zip(self._lows, self._highs, strict=True)):
+            low.update_into(zeros, memoryview(split.low[row]).cast("B"))
+            high.update_into(zeros[:count], memoryview(split.high[row]))
+        for row, column in rejected(split):
+            word = self._replacement(row)
+            split.low[row, column], split.high[row, column] = word & 0xFFFF, word >> 16
+        return split
 
-    def _replacement(self) -> int:
-        if self._redraw is None:
-            self._redraw = _cipher(self._seed, _REDRAW)
+    def _replacement(self, row: int) -> int:
+        cipher = self._redraws.setdefault(row, _cipher(self._seeds[row], _REDRAW))
         while True:
-            candidate = int.from_bytes(self._redraw.update(bytes(3)), "little")
+            candidate = int.from_bytes(cipher.update(bytes(3)), "little")
             if candidate < MODULUS:
                 return candidate
 

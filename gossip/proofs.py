@@ -19,18 +19,9 @@ from typing import Final
 
 import numpy as np
 
+from gossip.chunks import WORD_BYTES, combine, decode_words, encode_words
 from gossip.errors import LocalError
-from gossip.field import (
-    WORD_BYTES,
-    Integers,
-    Reals,
-    Words,
-    centred,
-    decode_words,
-    encode_words,
-    multiply,
-    reduce,
-)
+from gossip.field import Integers, Reals, Words, centred, multiply, reduce
 from gossip.lagrange import coefficients, holder_point, powers
 from gossip.layout import Layout
 from gossip.parameters import CHECK_REPETITIONS, MODULUS
@@ -91,10 +82,8 @@ class Combination:
             raise LocalError(f"the combination is one of {self.blocks} blocks, found shape {words.shape}")
         total = self.shift.copy()
         for row in range(0, len(self.outer), _TILE_ROWS):
-            piece = words[row * INNER : (row + _TILE_ROWS) * INNER]
-            moved = np.zeros(-(-len(piece) // INNER) * INNER)
-            np.subtract(piece, float(HALF), out=moved[: len(piece)])
-            level = reduce(moved.reshape(-1, INNER) @ self.inner).astype(np.int64)  # (rows, repetitions)
+            products = combine(words[row * INNER : (row + _TILE_ROWS) * INNER], self.inner)
+            level = reduce(products).astype(np.int64)  # (rows, repetitions)
             level *= self.outer[row : row + _TILE_ROWS]
             total += level.sum(axis=0)
             total %= MODULUS

@@ -8,7 +8,7 @@ t shares are independent of the secrets; t + k of them fix everything.  Source: 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
@@ -16,12 +16,14 @@ from typing import Final
 import numpy as np
 from blake3 import blake3
 
+from gossip import chunks
+from gossip.chunks import WIRE_CHUNK, WORD_BYTES, Split, decode_words
 from gossip.errors import LocalError, MalformedMessage
-from gossip.field import WIRE_CHUNK, WORD_BYTES, Reals, Words, decode_words, encode_words, interpolate
+from gossip.field import Reals, Words
 from gossip.lagrange import basis, holder_point
 from gossip.layout import Layout
 from gossip.parameters import MAX_MEMBERS, MODULUS
-from gossip.prg import SEED_BYTES, WordStream, derive_seed, expand, keystream
+from gossip.prg import SEED_BYTES, WordStreams, derive_seed, expand, keystream
 from gossip.spec import blob_digest
 
 NONCE_BYTES: Final = 16
@@ -67,9 +69,10 @@ class Dealing:
         for holder, seed in zip(parameters.seeded_holders(self.dealer), self.secrets.seeds, strict=True):
             hashers[holder].update(seed)
         holders = unseeded_holders(self.layout, self.dealer)
-        for rows in self.share_chunks(holders):
-            for holder, row in zip(holders, rows, strict=True):
-                hashers[holder].update(encode_words(row))
+        for shares in self.share_chunks(holders):
+            for row, holder in enumerate(holders):
+                for piece in shares.row(row):
+                    hashers[holder].update(piece)
         return tuple(hasher.digest() for hasher in hashers)
 
     def blob(self, holder: int) -> bytes:
@@ -86,27 +89,16 @@ class Dealing:
         if holder in seeded:
             yield self.secrets.seeds[seeded.index(holder)]
             return
-        for rows in self.share_chunks((holder,)):
-            yield encode_words(rows[0])
+        for shares in self.share_chunks((holder,)):
+            yield b"".join(shares.row(0))
 
-    def share_chunks(self, holders: tuple[int, ...]) -> Iterator[Words]:
+    def share_chunks(self, holders: tuple[int, ...]) -> Iterator[Split]:
         """Shares of these unseeded holders, (len(holders), <= WIRE_CHUNK) at a time."""
         matrix = _share_matrix(self.layout, self.dealer, holders)
-        for rows in self.node_chunks():
-            yield interpolate(matrix, rows)
-
-    def node_chunks(self) -> Iterator[Words]:
-        """Values at the dealer's nodes, (k + t, <= WIRE_CHUNK) at a time: secrets, then seeded shares."""
-        k = self.layout.parameters.pack_size
-        total = self.layout.total_blocks
-        streams = [WordStream(seed) for seed in self.secrets.seeds]
+        streams, total = WordStreams(self.secrets.seeds), self.layout.total_blocks
         for start in range(0, total, WIRE_CHUNK):
             stop = min(start + WIRE_CHUNK, total)
-            rows = np.empty((k + len(streams), stop - start), dtype=np.uint32)
-            self._fill_secrets(rows[:k], start, stop)
-            for row, stream in zip(rows[k:], streams, strict=True):
-                row[:] = stream.take(stop - start)
-            yield rows
+            yield chunks.share(self._secrets_of(start, stop), streams.take(stop - start), matrix)
 
     def node_rows(self) -> Iterator[Words]:
         """The values (total_blocks,) at each of the dealer's nodes, one node at a time."""
@@ -118,24 +110,26 @@ class Dealing:
         for seed in self.secrets.seeds:
             yield expand(seed, self.layout.total_blocks)
 
-    def _fill_secrets(self, rows: Words, start: int, stop: int) -> None:
-        """Secrets of blocks start .. stop - 1 into `rows` (k, stop - start)."""
+    def _secrets_of(self, start: int, stop: int) -> Words:
+        """Secrets ((stop - start) * k,) of these blocks, block by block."""
         k, blocks = self.layout.parameters.pack_size, self.layout.blocks
-        flat = np.zeros((stop - start) * k, dtype=np.uint32)
         payload = self.secrets.payload[start * k : stop * k]
-        flat[: len(payload)] = payload
+        if len(payload) == (stop - start) * k:
+            return payload
+        secrets = np.zeros((stop - start) * k, dtype=np.uint32)
+        secrets[: len(payload)] = payload
         if stop > blocks:
             first = max(start, blocks)
-            flat[(first - start) * k :] = self.secrets.masks[(first - blocks) * k : (stop - blocks) * k]
-        rows[:] = flat.reshape(-1, k).T
+            secrets[(first - start) * k :] = self.secrets.masks[(first - blocks) * k : (stop - blocks) * k]
+        return secrets
 
     @cached_property
     def _blobs(self) -> tuple[bytes, ...]:
         parameters = self.layout.parameters
         holders = unseeded_holders(self.layout, self.dealer)
         bodies = dict(zip(parameters.seeded_holders(self.dealer), self.secrets.seeds, strict=True))
-        for rows in self.share_chunks(holders):  # a single chunk, since KEPT_BLOCKS < WIRE_CHUNK
-            bodies.update((j, encode_words(row)) for j, row in zip(holders, rows, strict=True))
+        for shares in self.share_chunks(holders):  # a single chunk, since KEPT_BLOCKS < WIRE_CHUNK
+            bodies.update((holder, b"".join(shares.row(row))) for row, holder in enumerate(holders))
         return tuple(self.secrets.nonces[j] + bodies[j] for j in range(parameters.n))
 
 
@@ -176,30 +170,52 @@ def open_blob(blob: bytes, layout: Layout, dealer: int, holder: int) -> Words:
     Raises:
         MalformedMessage: another size, or a word that is not canonical.
     """
-    expected = blob_size(layout, dealer, holder)
-    if len(blob) != expected:
-        raise MalformedMessage(f"the share takes {expected} bytes, found {len(blob)}", peer=dealer)
-    body = blob[NONCE_BYTES:]
+    body = _body(blob, layout, dealer, holder)
     if holder in layout.parameters.seeded_holders(dealer):
-        return expand(body, layout.total_blocks)
+        return expand(bytes(body), layout.total_blocks)
     return decode_words(body, layout.total_blocks)
 
 
-def sum_shares(shares: Iterable[Words], layout: Layout) -> Words:
-    """The partial sum (blocks,) of one holder's shares: payload blocks alone, one share in memory at a time.
+def _body(blob: bytes, layout: Layout, dealer: int, holder: int) -> memoryview:
+    """What follows the nonce: a seed or a share."""
+    expected = blob_size(layout, dealer, holder)
+    if len(blob) != expected:
+        raise MalformedMessage(f"the share takes {expected} bytes, found {len(blob)}", peer=dealer)
+    return memoryview(blob)[NONCE_BYTES:]
 
-    Raises:
-        LocalError: a share of another length, or more shares than a committee has members.
-    """
-    total = np.zeros(layout.blocks, dtype=np.uint32)
-    for count, share in enumerate(shares, start=1):
-        if share.shape != (layout.total_blocks,):
-            raise LocalError(f"a share has {layout.total_blocks} words, found shape {share.shape}")
-        if count > MAX_MEMBERS:  # 64 words of 24 bits fit in 32
+
+class PartialSum:
+    """One holder's shares, added up as they arrive; their mask blocks are left out."""
+
+    def __init__(self, layout: Layout, holder: int) -> None:
+        self._layout = layout
+        self._holder = holder
+        self._total = np.zeros(layout.blocks, dtype=np.uint32)
+        self._count = 0
+
+    def add(self, dealer: int, blob: bytes) -> None:
+        """Add the share that `dealer` sent.
+
+        Raises:
+            MalformedMessage: another size, or a word that is not canonical; the sum cannot be used any more.
+            LocalError: more shares than a committee has members.
+        """
+        if self._count == MAX_MEMBERS:  # 64 words of 24 bits fit in 32
             raise LocalError(f"at most {MAX_MEMBERS} shares are added up")
-        total += share[: layout.blocks]
-    total %= np.uint32(MODULUS)
-    return total
+        self._count += 1
+        body = _body(blob, self._layout, dealer, self._holder)
+        is_seeded = self._holder in self._layout.parameters.seeded_holders(dealer)
+        streams = WordStreams((bytes(body),)) if is_seeded else None
+        total_blocks = self._layout.total_blocks
+        for start in range(0, self._layout.blocks, WIRE_CHUNK):
+            count = min(WIRE_CHUNK, total_blocks - start)
+            split = Split.on_wire(body, count, WORD_BYTES * start) if streams is None else streams.take(count).first()
+            part = self._total[start : start + WIRE_CHUNK]
+            chunks.add(split.head(len(part)), part)
+
+    def words(self) -> Words:
+        """The sum (blocks,) so far, canonical."""
+        return self._total % np.uint32(MODULUS)
 
 
 def recombine(partial_sums: Mapping[int, Words], layout: Layout) -> Words:
@@ -217,12 +233,12 @@ def recombine(partial_sums: Mapping[int, Words], layout: Layout) -> Words:
         if partial_sums[holder].shape != (layout.blocks,):
             raise LocalError(f"a partial sum has {layout.blocks} words, found {partial_sums[holder].shape}")
     matrix = basis(tuple(map(holder_point, holders)), secret_points(layout))
-    payload = np.empty((layout.blocks, parameters.pack_size), dtype=np.uint32)
+    k = parameters.pack_size
+    payload = np.empty(layout.blocks * k, dtype=np.uint32)
     for start in range(0, layout.blocks, WIRE_CHUNK):
-        chunk = slice(start, start + WIRE_CHUNK)
-        rows = np.stack([partial_sums[holder][chunk] for holder in holders])  # (t + k, chunk)
-        payload[chunk] = interpolate(matrix, rows).T
-    return payload.reshape(-1)[: layout.words]
+        rows = np.stack([partial_sums[holder][start : start + WIRE_CHUNK] for holder in holders])  # (t + k, chunk)
+        payload[start * k : (start + WIRE_CHUNK) * k] = chunks.recombine(rows, matrix)
+    return payload[: layout.words]
 
 
 def secret_points(layout: Layout) -> tuple[int, ...]:

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gossip import codeword, proofs, quantise, scores, shamir
+from gossip.chunks import decode_words, encode_words
 from gossip.errors import MalformedMessage
 from gossip.events import (
     Answered,
@@ -41,7 +42,6 @@ from gossip.events import (
     SumShares,
     Work,
 )
-from gossip.field import decode_words, encode_words
 from gossip.layout import Layout
 from gossip.messages import ABANDONED, SETTLED, Open, RoundResult
 from gossip.results import result_digest
@@ -286,9 +286,7 @@ class Workshop:
     def _agrees(
         self, name: bytes, dealer: int, holder: int, challenge: bytes, polynomials: bytes, attempt: int
     ) -> bool:
-        blob = self.blobs.get(name)
-        if blob is None:
-            raise LookupError(f"the share {name.hex()} is not in the store")
+        blob = self._stored(name)
         try:
             share = shamir.open_blob(blob, self.layout, dealer, holder)
             return proofs.check_share(share, polynomials, challenge, attempt, self.layout, holder)
@@ -298,8 +296,10 @@ class Workshop:
     # --- sums -----------------------------------------------------------------------------------------------------
 
     def _sum_shares(self, shares: tuple[tuple[int, bytes], ...]) -> Summed:
-        opened = (self._open_own(name, dealer, self.layout) for dealer, name in shares)
-        data = encode_words(shamir.sum_shares(opened, self.layout))
+        partial_sum = shamir.PartialSum(self.layout, self.identity.me)
+        for dealer, name in shares:
+            partial_sum.add(dealer, self._stored(name))
+        data = encode_words(partial_sum.words())
         name = blob_digest(data)
         self.blobs.put(name, self.start.round, data)
         held = msgspec.msgpack.encode(shares)
@@ -307,10 +307,13 @@ class Workshop:
         return Summed(name)
 
     def _open_own(self, name: bytes, dealer: int, layout: Layout) -> Words:
+        return shamir.open_blob(self._stored(name), layout, dealer, self.identity.me)
+
+    def _stored(self, name: bytes) -> bytes:
         blob = self.blobs.get(name)
         if blob is None:
             raise LookupError(f"the share {name.hex()} is not in the store")
-        return shamir.open_blob(blob, layout, dealer, self.identity.me)
+        return blob
 
     def _decode(self, work: DecodeSums) -> Decoded | None:
         sums, malformed = self._partial_sums(work.sums)

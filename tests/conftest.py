@@ -8,7 +8,7 @@ import pytest
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the lengthy tests, so that no worker of pytest-xdist ends on one while the others have nothing left."""
+    """Begin with the lengthy tests, so that no worker of pytest-xdist ends on one of them alone."""
     workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
     lengthy = [item for item in items if item.get_closest_marker("lengthy")]
     short = [item for item in items if not item.get_closest_marker("lengthy")]

@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import numpy as np
 
+from gossip.chunks import decode_words, encode_words
 from gossip.events import Announce, Answered, AnswerScores, Effect, Event, Prove, Proved, Summed, SumShares, Tell, Work
-from gossip.field import decode_words, encode_words
 from gossip.messages import (
     Commit,
     Complaint,

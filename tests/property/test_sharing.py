@@ -11,12 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gossip import shamir
+from gossip.chunks import Split, decode_words
 from gossip.codeword import agree_on_sum
-from gossip.field import Words, decode_words, from_field, to_field
+from gossip.field import Words, from_field, to_field
 from gossip.layout import Layout
 from gossip.parameters import MODULUS, Parameters
 from gossip.proofs import check_share, prove
-from gossip.shamir import Dealing, Secrets, deal, open_blob, recombine, sum_shares
+from gossip.shamir import Dealing, PartialSum, Secrets, deal, open_blob, recombine
 from gossip.spec import HALF
 from tests.helpers import plain_sharing as plain
 
@@ -27,10 +28,11 @@ def partial_sums(payloads: Sequence[np.ndarray], layout: Layout, seed: int) -> d
     """Each holder's sum of its shares of every payload, dealt by members 0, 1, ..."""
     rng = np.random.default_rng([seed, layout.parameters.n])
     dealings = [deal(to_field(x), layout, i, rng.bytes(32)) for i, x in enumerate(payloads)]
-    return {
-        j: sum_shares((open_blob(d.blob(j), layout, d.dealer, j) for d in dealings), layout)
-        for j in range(layout.parameters.n)
-    }
+    sums = {j: PartialSum(layout, j) for j in range(layout.parameters.n)}
+    for holder, partial_sum in sums.items():
+        for dealing in dealings:
+            partial_sum.add(dealing.dealer, dealing.blob(holder))
+    return {holder: partial_sum.words() for holder, partial_sum in sums.items()}
 
 
 def falsified(words: Words, rng: np.random.Generator) -> Words:
@@ -136,15 +138,15 @@ class UniformDealer:
         self.words: dict[bytes, Words] = {}
         monkeypatch.setattr(shamir, "SEED_BYTES", 2)
         monkeypatch.setattr(shamir, "expand", self._expand)
-        monkeypatch.setattr(shamir, "WordStream", lambda seed: self._Stream(self.words[seed]))
+        monkeypatch.setattr(shamir, "WordStreams", lambda seeds: self._Streams([self.words[seed] for seed in seeds]))
 
-    class _Stream:
-        def __init__(self, words: Words) -> None:
-            self.words = words
+    class _Streams:
+        def __init__(self, words: list[Words]) -> None:
+            self.words = np.array(words)
 
-        def take(self, count: int) -> Words:
-            assert count == len(self.words)
-            return self.words
+        def take(self, count: int) -> Split:
+            assert count == self.words.shape[1]
+            return Split.of(self.words)
 
     def _expand(self, seed: bytes, count: int) -> Words:
         assert count == len(self.words[seed])

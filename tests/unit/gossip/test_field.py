@@ -3,8 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from gossip.chunks import WIRE_CHUNK, decode_words, encode_words
 from gossip.errors import LocalError, MalformedMessage
-from gossip.field import WIRE_CHUNK, centred, decode_words, encode_words, from_field, interpolate, reduce, to_field
+from gossip.field import centred, from_field, interpolate, reduce, to_field
 from gossip.lagrange import basis
 from gossip.parameters import MODULUS
 from gossip.spec import HALF

@@ -8,7 +8,7 @@ import pytest
 
 from gossip.errors import LocalError
 from gossip.parameters import MODULUS
-from gossip.prg import WordStream, derive_seed, dither, expand, keystream
+from gossip.prg import WordStreams, derive_seed, dither, expand, keystream
 from tests.helpers import plain_sharing as plain
 
 SEED = bytes(range(16))
@@ -28,8 +28,8 @@ def test_streams_are_fixed_for_ever() -> None:
 
 @pytest.mark.parametrize("cuts", [[1] * 40, [7, 0, 33], [39, 1], [40]])
 def test_words_do_not_depend_on_chunks(cuts: list[int]) -> None:
-    stream = WordStream(SEED)
-    pieces = np.concatenate([stream.take(cut) for cut in cuts])
+    stream = WordStreams((SEED,))
+    pieces = np.concatenate([stream.take(cut).words()[0] for cut in cuts])
     assert pieces.tolist() == expand(SEED, 40).tolist()
 
 
@@ -37,8 +37,8 @@ def test_a_rejected_word_is_replaced_alike_in_chunks_and_at_once() -> None:
     raw = dither(REJECTING_SEED, REJECTED_AT + 10)
     assert raw[REJECTED_AT] >= MODULUS
     whole = expand(REJECTING_SEED, REJECTED_AT + 10)
-    stream = WordStream(REJECTING_SEED)
-    pieces = [stream.take(size) for size in (REJECTED_AT - 5, 3, 5, 7)]
+    stream = WordStreams((REJECTING_SEED,))
+    pieces = [stream.take(size).words()[0] for size in (REJECTED_AT - 5, 3, 5, 7)]
     assert np.array_equal(np.concatenate(pieces), whole)
     redraw = int.from_bytes(plain.aes_stream(REJECTING_SEED, 2, 3), "little")
     assert whole[REJECTED_AT] == redraw < MODULUS
@@ -50,9 +50,10 @@ def test_rejected_words_take_replacements_in_their_order(monkeypatch: pytest.Mon
     # A modulus at which a tenth of all words are rejected stands for the three in 2^24.
     low_modulus = 15_000_000
     monkeypatch.setattr("gossip.prg.MODULUS", low_modulus)
+    monkeypatch.setattr("gossip.chunks.MODULUS", low_modulus)
     monkeypatch.setattr(plain, "P", low_modulus)
-    stream = WordStream(SEED)
-    pieces = np.concatenate([stream.take(size) for size in (100, 1, 99)])
+    stream = WordStreams((SEED,))
+    pieces = np.concatenate([stream.take(size).words()[0] for size in (100, 1, 99)])
     assert pieces.tolist() == plain.expand(SEED, 200) == expand(SEED, 200).tolist()
 
 

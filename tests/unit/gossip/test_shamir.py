@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 
 from gossip import shamir
+from gossip.chunks import WIRE_CHUNK, encode_words
 from gossip.errors import LocalError, MalformedMessage
-from gossip.field import WIRE_CHUNK, Words, encode_words
+from gossip.field import Words
 from gossip.layout import Layout
 from gossip.parameters import MODULUS, Parameters
-from gossip.shamir import Dealing, blob_size, deal, open_blob, recombine, sum_shares
+from gossip.shamir import Dealing, PartialSum, blob_size, deal, open_blob, recombine
 from gossip.spec import blob_digest
 from tests.helpers import plain_sharing as plain
 
@@ -82,7 +83,7 @@ def test_a_dealing_too_large_to_keep_is_the_same_dealing(monkeypatch: pytest.Mon
     monkeypatch.setattr(shamir, "KEPT_BLOCKS", 0)
     monkeypatch.setattr(shamir, "WIRE_CHUNK", 17)  # cuts inside payload, at the border and inside the masks
     streamed = some_dealing(words=50)
-    shares = [np.concatenate(list(streamed.share_chunks((j,))), axis=1)[0] for j in (1, 2)]
+    shares = [np.concatenate([share.words()[0] for share in streamed.share_chunks((j,))]) for j in (1, 2)]
     assert [encode_words(share) for share in shares] == bodies
 
 
@@ -104,15 +105,29 @@ def test_mask_blocks_are_fresh_in_every_dealing() -> None:
 
 def test_sum_of_a_full_committee_does_not_overflow() -> None:
     layout = Layout(Parameters.of_size(64), 4)
-    share = np.full(layout.total_blocks, MODULUS - 1, np.uint32)
-    assert sum_shares([share] * 64, layout).tolist() == [MODULUS - 64] * layout.blocks
+    partial_sum, blob = (
+        PartialSum(layout, 63),
+        bytes(16) + encode_words(np.full(layout.total_blocks, MODULUS - 1, np.uint32)),
+    )
+    for _ in range(64):
+        partial_sum.add(0, blob)
+    assert partial_sum.words().tolist() == [MODULUS - 64] * layout.blocks
     with pytest.raises(LocalError):
-        sum_shares([share] * 65, layout)
+        partial_sum.add(0, blob)
 
 
 def test_nothing_is_the_sum_of_no_shares() -> None:
-    layout = Layout(Parameters.of_size(4), 4)
-    assert sum_shares([], layout).tolist() == [0, 0, 0, 0]
+    assert PartialSum(Layout(Parameters.of_size(4), 4), 0).words().tolist() == [0, 0, 0, 0]
+
+
+@pytest.mark.parametrize("holder", [0, 2])
+def test_a_partial_sum_is_that_of_the_opened_shares(holder: int) -> None:
+    dealings = [some_dealing(dealer=dealer) for dealer in range(8)]
+    partial_sum = PartialSum(dealings[0].layout, holder)
+    for dealing in dealings:
+        partial_sum.add(dealing.dealer, dealing.blob(holder))
+    opened = [open_blob(d.blob(holder), d.layout, d.dealer, holder)[: d.layout.blocks].astype(int) for d in dealings]
+    assert partial_sum.words().tolist() == (sum(opened) % MODULUS).tolist()
 
 
 def test_padding_never_changes_a_sum() -> None:

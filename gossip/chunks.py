@@ -1,0 +1,201 @@
+"""Words chunk by chunk: their wire form, and what sharing does to a chunk of them.
+
+On the wire each chunk of 65536 words is their low 16 bits (little-endian), then their high 8 bits: three bytes a word.
+Every operation here exists compiled and in plain numpy, and gives the same bytes.  The compiled loops
+(`kernels`) are loaded with the first chunk that is worth it: importing numba takes longer than sharing a small model.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from types import ModuleType
+from typing import Final, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gossip.errors import LocalError, MalformedMessage
+from gossip.field import Reals, Words, interpolate
+from gossip.parameters import MODULUS
+from gossip.spec import HALF
+
+Lows: TypeAlias = NDArray[np.uint16]
+Highs: TypeAlias = NDArray[np.uint8]
+
+WORD_BYTES: Final = 3
+WIRE_CHUNK: Final = 65_536
+"""Words in one chunk of the wire form; the last chunk of a sequence may be shorter."""
+COMPILED_FROM: Final = 1 << 15
+"""Words in a chunk's input from which the compiled loops are used."""
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Words (..., C) in two parts, which follow each other on the wire.
+
+    Attributes:
+        low: their low 16 bits.
+        high: their high 8 bits.
+    """
+
+    low: Lows
+    high: Highs
+
+    @classmethod
+    def empty(cls, rows: int, count: int) -> Split:
+        return cls(np.empty((rows, count), dtype=np.uint16), np.empty((rows, count), dtype=np.uint8))
+
+    @classmethod
+    def of(cls, words: Words) -> Split:
+        return cls(words.astype("<u2"), (words >> np.uint32(16)).astype(np.uint8))
+
+    @classmethod
+    def on_wire(cls, data: bytes | memoryview, count: int, offset: int = 0) -> Split:
+        """The chunk of `count` words whose wire form begins at `offset`."""
+        return cls(
+            np.frombuffer(data, dtype="<u2", count=count, offset=offset),
+            np.frombuffer(data, dtype=np.uint8, count=count, offset=offset + 2 * count),
+        )
+
+    def words(self) -> Words:
+        """The words, canonical or not."""
+        joined = self.high.astype(np.uint32)
+        joined <<= np.uint32(16)
+        joined |= self.low
+        return joined
+
+    def first(self) -> Split:
+        """The first row alone, (C,)."""
+        return Split(self.low[0], self.high[0])
+
+    def head(self, count: int) -> Split:
+        """The first `count` words of a row (C,)."""
+        return Split(self.low[:count], self.high[:count])
+
+    def row(self, index: int) -> tuple[memoryview, memoryview]:
+        """The wire form of one row, in two pieces."""
+        return memoryview(self.low[index]).cast("B"), memoryview(self.high[index])
+
+
+@lru_cache(maxsize=1)
+def _kernels() -> ModuleType | None:
+    try:
+        from gossip import kernels
+    except ImportError:  # numba has no wheel for every platform
+        return None
+    return kernels
+
+
+def _compiled(words: int) -> ModuleType | None:
+    return _kernels() if words >= COMPILED_FROM else None
+
+
+def share(secrets: Words, streams: Split, matrix: Reals) -> Split:
+    """Shares (m, C) of C blocks with these secrets (C * k,), block by block, and seeded shares (t, C).
+
+    `matrix` (m, k + t) takes the values at a dealer's nodes to those at the holders' points; see `lagrange.basis`.
+    """
+    t, count = streams.low.shape
+    k = matrix.shape[1] - t
+    kernels = _compiled(count * matrix.shape[1])
+    if kernels is None:
+        rows = np.empty((k + t, count), dtype=np.uint32)
+        rows[:k] = secrets.reshape(count, k).T
+        rows[k:] = streams.words()
+        return Split.of(interpolate(matrix, rows))
+    shares = Split.empty(len(matrix), count)
+    padded, inputs, outputs = kernels.scratch(matrix)
+    kernels.share(secrets, k, streams.low, streams.high, padded, shares.low, shares.high, inputs, outputs)
+    return shares
+
+
+def recombine(rows: Words, matrix: Reals) -> Words:
+    """Secrets (C * k,) of C blocks, block by block, from the words (K, C) of t + k holders; `matrix` (k, K)."""
+    k, count = len(matrix), rows.shape[1]
+    kernels = _compiled(rows.size)
+    if kernels is None:
+        return interpolate(matrix, rows).T.reshape(-1)
+    secrets = np.empty(count * k, dtype=np.uint32)
+    padded, inputs, outputs = kernels.scratch(matrix)
+    kernels.recombine(rows, padded, k, secrets, inputs, outputs)
+    return secrets
+
+
+def encode_words(words: Words) -> bytes:
+    """The wire form of words (count,).
+
+    Raises:
+        LocalError: a word that is not canonical; sent, it could reveal how it was computed.
+    """
+    if words.size and int(words.max()) >= MODULUS:
+        raise LocalError("only canonical residues may leave this node")
+    parts: list[bytes] = []
+    for start in range(0, len(words), WIRE_CHUNK):
+        split = Split.of(words[start : start + WIRE_CHUNK])
+        parts += [split.low.tobytes(), split.high.tobytes()]
+    return b"".join(parts)
+
+
+def decode_words(data: bytes | memoryview, count: int) -> Words:
+    """The `count` words whose wire form is `data`.
+
+    Raises:
+        MalformedMessage: another size, or a residue that is not canonical.
+    """
+    if len(data) != WORD_BYTES * count:
+        raise MalformedMessage(f"{count} words take {WORD_BYTES * count} bytes, found {len(data)}")
+    words = np.empty(count, dtype=np.uint32)
+    for start in range(0, count, WIRE_CHUNK):
+        chunk = words[start : start + WIRE_CHUNK]
+        _require_canonical(_join(Split.on_wire(data, len(chunk), WORD_BYTES * start), chunk))
+    return words
+
+
+def _join(split: Split, words: Words) -> bool:
+    """Fill `words` (C,) from their wire form; whether all are canonical."""
+    kernels = _compiled(len(words))
+    if kernels is not None:
+        return bool(kernels.join(split.low, split.high, words))
+    words[:] = split.words()
+    return int(words.max()) < MODULUS
+
+
+def _require_canonical(is_canonical: bool) -> None:
+    if not is_canonical:
+        raise MalformedMessage("a word is not a canonical residue")
+
+
+def add(split: Split, total: Words) -> None:
+    """total (C,) += words in their wire form, at most 255 times before it is reduced.
+
+    Raises:
+        MalformedMessage: a residue that is not canonical.
+    """
+    kernels = _compiled(len(total))
+    if kernels is not None:
+        _require_canonical(kernels.add(split.low, split.high, total))
+        return
+    words = split.words()
+    _require_canonical(int(words.max()) < MODULUS)
+    total += words
+
+
+def rejected(split: Split) -> list[tuple[int, int]]:
+    """(row, column) of each word that is no residue, in rows (t, C)."""
+    kernels = _compiled(split.low.size)
+    if kernels is not None and kernels.first_rejected(split.low, split.high) < 0:
+        return []
+    return [(int(row), int(column)) for row, column in np.argwhere(split.words() >= MODULUS)]
+
+
+def combine(words: Words, inner: Reals) -> Reals:
+    """(ceil(C / 128), rho): exact products of each 128 words, moved by -HALF, with `inner` (128, rho)."""
+    kernels = _compiled(words.size)
+    if kernels is not None:
+        products = np.empty((-(-len(words) // len(inner)), inner.shape[1]))
+        kernels.combine(np.ascontiguousarray(words), np.ascontiguousarray(inner.T), products)
+        return products
+    moved = np.zeros(-(-len(words) // len(inner)) * len(inner))
+    np.subtract(words, float(HALF), out=moved[: len(words)])
+    return np.asarray(moved.reshape(-1, len(inner)) @ inner)

@@ -1,0 +1,110 @@
+"""The compiled loops and plain numpy give the same bytes, whatever the committee, the size and the values."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+import numpy as np
+import pytest
+
+from gossip import chunks
+from gossip.chunks import WIRE_CHUNK, Split, decode_words, encode_words
+from gossip.errors import LocalError, MalformedMessage
+from gossip.lagrange import basis, holder_point
+from gossip.layout import Layout
+from gossip.parameters import MODULUS, Parameters
+from gossip.proofs import INNER, Combination, prove
+from gossip.shamir import PartialSum, deal, recombine
+
+pytest.importorskip("numba", reason="numba has no wheel for this platform")
+
+_T = TypeVar("_T")
+EXTREMES = np.array([0, 1, MODULUS // 2, MODULUS // 2 + 1, MODULUS - 1], dtype=np.uint32)
+
+
+@pytest.fixture
+def both(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], _T]], tuple[_T, _T]]:
+    """The outcome of a call with the compiled loops, and without them."""
+
+    def call(make: Callable[[], _T]) -> tuple[_T, _T]:
+        monkeypatch.setattr(chunks, "COMPILED_FROM", 0)
+        compiled = make()
+        monkeypatch.setattr(chunks, "COMPILED_FROM", 1 << 62)
+        return compiled, make()
+
+    return call
+
+
+def some_words(rng: np.random.Generator, *shape: int) -> np.ndarray:
+    """Uniform words, some of them at the ends of the range."""
+    words = rng.integers(0, MODULUS, shape, dtype=np.uint32)
+    return np.where(rng.random(shape) < 0.1, rng.choice(EXTREMES, shape), words).astype(np.uint32)
+
+
+@pytest.mark.parametrize("count", [1, 511, 512, 1500])
+@pytest.mark.parametrize("n", [3, 4, 7, 11, 16, 32, 64])
+def test_shares_and_what_is_recombined_from_them(n: int, count: int, both: Callable[..., tuple[Split, Split]]) -> None:
+    rng = np.random.default_rng([n, count])
+    parameters = Parameters.of_size(n)
+    t, k = parameters.privacy_threshold, parameters.pack_size
+    nodes = tuple(-1 - slot for slot in range(k)) + tuple(holder_point(j) for j in range(t))
+    points = tuple(holder_point(j) for j in range(t, n))
+    secrets, streams = some_words(rng, count * k), Split.of(some_words(rng, t, count))
+    compiled, plain = both(lambda: chunks.share(secrets, streams, basis(nodes, points)))
+    assert np.array_equal(compiled.low, plain.low)
+    assert np.array_equal(compiled.high, plain.high)
+    if n - t < t + k:
+        return  # n = 3: a seeded holder is needed as well
+    rows = np.ascontiguousarray(plain.words()[: t + k])
+    back = both(lambda: chunks.recombine(rows, basis(points[: t + k], nodes[:k])))
+    assert all(np.array_equal(found, secrets) for found in back)
+
+
+@pytest.mark.parametrize("count", [1, 127, 128, 129, 5000])
+def test_combinations(count: int, both: Callable[..., tuple[list[int], list[int]]]) -> None:
+    words = some_words(np.random.default_rng(count), count)
+    compiled, plain = both(lambda: Combination.from_seed(bytes(16), count).of(words).tolist())
+    assert compiled == plain
+    strided = np.repeat(words, 3)[::3]
+    assert both(lambda: chunks.combine(strided[:INNER], np.ones((INNER, 1))).tolist())[0] is not None
+
+
+def test_the_wire_form_of_words(both: Callable[..., tuple[list[int], list[int]]]) -> None:
+    words = some_words(np.random.default_rng(1), WIRE_CHUNK + 77)
+    data = encode_words(words)
+    assert both(lambda: decode_words(data, len(words)).tolist()) == (words.tolist(),) * 2
+
+
+@pytest.mark.parametrize("word", [MODULUS, MODULUS + 1, 2**24 - 1])
+@pytest.mark.parametrize("threshold", [0, 1 << 62], ids=["compiled", "plain"])
+def test_a_word_that_is_not_canonical_is_refused(word: int, threshold: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(chunks, "COMPILED_FROM", threshold)
+    split = Split.of(np.array([5, word, 7], dtype=np.uint32))
+    with pytest.raises(MalformedMessage):
+        decode_words(split.low.tobytes() + split.high.tobytes(), 3)
+    with pytest.raises(MalformedMessage):
+        chunks.add(split, np.zeros(3, dtype=np.uint32))
+    assert chunks.rejected(Split.of(np.array([[1, 2], [3, word]], dtype=np.uint32))) == [(1, 1)]
+    with pytest.raises(LocalError):
+        encode_words(np.array([word], dtype=np.uint32))
+
+
+@pytest.mark.parametrize("n", [3, 5, 16])
+def test_a_whole_dealing(n: int, both: Callable[..., tuple[list[bytes], list[bytes]]]) -> None:
+    layout = Layout(Parameters.of_size(n), 40_000)
+    payload = some_words(np.random.default_rng(n), layout.words)
+
+    def run() -> list[bytes]:
+        dealing = deal(payload, layout, 1, bytes(range(32)))
+        sums = {}
+        for holder in range(layout.parameters.threshold):
+            partial_sum = PartialSum(layout, holder)
+            partial_sum.add(1, dealing.blob(holder))
+            sums[holder] = partial_sum.words()
+        whole = recombine(sums, layout)
+        return [*(dealing.blob(j) for j in range(n)), *dealing.digests, prove(dealing, bytes(32), 0), whole.tobytes()]
+
+    compiled, plain = both(run)
+    assert compiled == plain
+    assert plain[-1] == payload.tobytes()
