@@ -7,6 +7,7 @@ Every operation here exists compiled and in plain numpy, and gives the same byte
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import lru_cache
 from types import ModuleType
@@ -16,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gossip.errors import LocalError, MalformedMessage
-from gossip.field import Reals, Words, interpolate
+from gossip.field import Integers, Reals, Words, interpolate, to_field
 from gossip.parameters import MODULUS
 from gossip.spec import HALF
 
@@ -189,13 +190,45 @@ def rejected(split: Split) -> list[tuple[int, int]]:
     return [(int(row), int(column)) for row, column in np.argwhere(split.words() >= MODULUS)]
 
 
+def round_stochastically(values: Reals, factor: float, noise: Words, out: Integers) -> int:
+    """out (C,) = floor(values * factor + noise / 2^32); the sum of their squares, exact for C up to 2^16."""
+    kernels = _compiled(len(values))
+    if kernels is not None:
+        return int(kernels.round_up_or_down(values, factor, noise, out))
+    out[:] = np.floor(values * factor + noise * 2.0**-32)
+    return int(out @ out)
+
+
+def length_of(values: Reals) -> float | None:
+    """L2 norm of a vector; None where its squares are too small or too large for a float64, or not all are finite."""
+    kernels = _compiled(len(values))
+    with np.errstate(over="ignore"):
+        total = float(values @ values) if kernels is None else float(kernels.squared_length(values))
+    return math.sqrt(total) if 1e-200 < total < math.inf else None
+
+
+def to_words(values: Integers, words: Words) -> None:
+    """Fill `words` (C,) with the residues of signed integers.
+
+    Raises:
+        LocalError: a value that no residue stands for.
+    """
+    kernels = _compiled(len(values))
+    if kernels is None:
+        words[:] = to_field(values)
+    elif not kernels.to_residues(values, words):
+        raise LocalError(f"an integer outside ±{HALF} has no residue of its own")
+
+
 def combine(words: Words, inner: Reals) -> Reals:
     """(ceil(C / 128), rho): exact products of each 128 words, moved by -HALF, with `inner` (128, rho)."""
     kernels = _compiled(words.size)
     if kernels is not None:
-        products = np.empty((-(-len(words) // len(inner)), inner.shape[1]))
-        kernels.combine(np.ascontiguousarray(words), np.ascontiguousarray(inner.T), products)
-        return products
+        padded = np.zeros((-(-inner.shape[1] // 3) * 3, len(inner)))
+        padded[: inner.shape[1]] = inner.T
+        products = np.empty((-(-len(words) // len(inner)), len(padded)))
+        kernels.combine(np.ascontiguousarray(words), padded, products)
+        return products[:, : inner.shape[1]]
     moved = np.zeros(-(-len(words) // len(inner)) * len(inner))
     np.subtract(words, float(HALF), out=moved[: len(words)])
     return np.asarray(moved.reshape(-1, len(inner)) @ inner)

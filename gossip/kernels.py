@@ -12,10 +12,10 @@ from __future__ import annotations
 from typing import Any, Final, TypeAlias
 
 import numpy as np
-from numba import float64, int32, njit, uint8, uint16, uint32, uint64
+from numba import float64, int32, int64, njit, uint8, uint16, uint32, uint64
 from numpy.typing import NDArray
 
-from gossip.field import Reals, Words
+from gossip.field import Integers, Reals, Words
 from gossip.parameters import MODULUS
 from gossip.spec import HALF
 
@@ -222,7 +222,7 @@ def first_rejected(low: Lows, high: Highs) -> int:
 # Sums of exact integers may be added in any order.
 @njit(**{**_OPTIONS, "fastmath": {"contract", "reassoc"}})
 def combine(words: Words, inner: Reals, out: Reals) -> None:
-    """out (ceil(B / 128), rho) float64: exact products of each 128 centred words with inner (rho, 128)."""
+    """out (ceil(B / 128), rho): exact products of each 128 centred words with inner (rho, 128), rho a multiple of 3."""
     whole = words.shape[0] // _INNER
     repetitions = inner.shape[0]
     u = np.zeros(_INNER)
@@ -230,9 +230,49 @@ def combine(words: Words, inner: Reals, out: Reals) -> None:
         n = _INNER if row < whole else words.shape[0] - whole * _INNER
         piece = words[row * _INNER : row * _INNER + n]
         _centre_words(piece, u[:n])
-        for s in range(repetitions):
-            total = 0.0
-            coefficients = inner[s, :n]
+        for s in range(0, repetitions, 3):
+            first, second, third = 0.0, 0.0, 0.0
+            c0, c1, c2 = inner[s, :n], inner[s + 1, :n], inner[s + 2, :n]
             for j in range(n):
-                total += u[j] * coefficients[j]
-            out[row, s] = total
+                first += u[j] * c0[j]
+                second += u[j] * c1[j]
+                third += u[j] * c2[j]
+            out[row, s] = first
+            out[row, s + 1] = second
+            out[row, s + 2] = third
+
+
+# --- quantising -----------------------------------------------------------------------------------------------------
+
+
+# The norm is a dealer's own affair, and may be added up in any order.
+@njit(**{**_OPTIONS, "fastmath": {"contract", "reassoc"}})
+def squared_length(values: Reals) -> float:
+    """Sum of squares; not finite if a value is not, or if it is too large for a float64."""
+    total = 0.0
+    for j in range(values.shape[0]):
+        total += float64(values[j]) * float64(values[j])
+    return total
+
+
+# Without "contract": multiplied and added in two roundings, as numpy does.
+@njit(**{**_OPTIONS, "fastmath": False})
+def round_up_or_down(values: Reals, factor: float, noise: Words, out: Integers) -> int:
+    """out = floor(values * factor + noise / 2^32); the sum of their squares, exact for 2^16 of magnitude 2^23."""
+    squares = int64(0)
+    for j in range(values.shape[0]):
+        rounded = np.floor(float64(values[j]) * factor + float64(noise[j]) * 2.0**-32)
+        out[j] = int64(rounded)
+        squares += int64(rounded * rounded)
+    return squares
+
+
+@njit(**_OPTIONS)
+def to_residues(values: Integers, out: Words) -> bool:
+    """Residues of signed integers; whether all have one of their own."""
+    outside = int64(0)
+    for j in range(values.shape[0]):
+        v = values[j]
+        out[j] = uint32(v + (int64(_P) & (v >> int64(63))))
+        outside |= (int64(_H) - v) | (int64(_H) + v)
+    return outside >= 0

@@ -25,8 +25,9 @@ from typing import Final, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from gossip import chunks
 from gossip.errors import LocalError
-from gossip.field import Integers, Reals, Words, from_field, to_field
+from gossip.field import Integers, Reals, Words, from_field
 from gossip.layout import Layout
 from gossip.parameters import MAX_MEMBERS
 from gossip.prg import SEED_BYTES, keystream
@@ -97,11 +98,11 @@ def quantise_update(
     vector = _checked(update, spec.update_size(round_id))
     scale = update_scale(spec, round_id) * Fraction(weight, spec.max_weight)
     if spec.kind(round_id) is RoundKind.STATISTICS:
-        return _round(np.clip(vector, -1.0, 1.0), float(scale), random_bytes)
+        return _round(np.clip(vector, -1.0, 1.0), float(scale), random_bytes)[0]
     factor = float(scale) * _shrink(vector, spec.clip_norm_micro)
     for _ in range(MAX_DRAWS):
-        drawn = _round(vector, factor, random_bytes)
-        if _squared_norm(drawn) <= update_bound(spec) ** 2:
+        drawn, squares = _round(vector, factor, random_bytes)
+        if squares <= update_bound(spec) ** 2:
             return drawn
     raise LocalError(f"no rounding of the update met its bound in {MAX_DRAWS} draws")
 
@@ -115,7 +116,7 @@ def quantise_gradient(gradient: Reals, weight: int, spec: TaskSpec, random_bytes
     _check_weight(weight, 0, spec.max_gradient_weight)
     vector = _checked(gradient, spec.dimension)
     scale = gradient_scale(spec) * Fraction(weight, spec.max_gradient_weight)
-    return _round(vector, float(scale) * _shrink(vector, spec.gradient_clip_micro), random_bytes)
+    return _round(vector, float(scale) * _shrink(vector, spec.gradient_clip_micro), random_bytes)[0]
 
 
 def pack_payload(
@@ -129,9 +130,13 @@ def pack_payload(
     parts = [update, np.array([weight], dtype=np.int64)]
     if gradient is not None:
         parts += [gradient, np.array([gradient_weight], dtype=np.int64)]
-    payload = to_field(np.concatenate(parts))
-    if payload.shape != (layout.words,):
-        raise LocalError(f"a payload has {layout.words} words, found {payload.size}")
+    payload, size = np.empty(layout.words, dtype=np.uint32), sum(map(len, parts))
+    if size != layout.words:
+        raise LocalError(f"a payload has {layout.words} words, found {size}")
+    start = 0
+    for part in parts:
+        chunks.to_words(part, payload[start : start + len(part)])
+        start += len(part)
     return payload
 
 
@@ -211,13 +216,16 @@ def _checked(vector: Reals, size: int) -> Reals:
     vector = np.asarray(vector, dtype=np.float64)
     if vector.shape != (size,):
         raise LocalError(f"the vector has {size} numbers, found shape {vector.shape}")
-    if not np.isfinite(vector).all():
+    if chunks.length_of(vector) is None and not np.isfinite(vector).all():
         raise LocalError("the vector has numbers that are not finite")
     return vector
 
 
 def _shrink(vector: Reals, clip_micro: int) -> float:
     """Factor that clips to an L2 norm of clip_micro * 1e-6; squares of the largest floats would overflow."""
+    length = chunks.length_of(vector)
+    if length is not None:
+        return min(1.0, clip_micro / MICRO / length)
     largest = float(np.abs(vector).max())
     if largest == 0.0:
         return 1.0
@@ -225,15 +233,17 @@ def _shrink(vector: Reals, clip_micro: int) -> float:
     return min(1.0, clip_micro / MICRO / largest / relative_norm)
 
 
-def _round(vector: Reals, factor: float, random_bytes: Callable[[int], bytes]) -> Integers:
-    """floor(vector * factor + u), u uniform in [0, 1) in steps of 2^-32: unbiased to within 2^-32."""
-    rounded = np.empty(len(vector), dtype=np.int64)
+def _round(vector: Reals, factor: float, random_bytes: Callable[[int], bytes]) -> tuple[Integers, int]:
+    """floor(vector * factor + u), u uniform in [0, 1) in steps of 2^-32, and the sum of squares.
+
+    Unbiased to within 2^-32.
+    """
+    rounded, squares = np.empty(len(vector), dtype=np.int64), 0
     for start in range(0, len(vector), _TILE):
-        tile = vector[start : start + _TILE] * factor
+        tile, out = vector[start : start + _TILE], rounded[start : start + _TILE]
         noise = np.frombuffer(keystream(random_bytes(SEED_BYTES), 4 * len(tile)), dtype="<u4")
-        tile += noise * 2.0**-32
-        rounded[start : start + _TILE] = np.floor(tile)
-    return rounded
+        squares += chunks.round_stochastically(tile, factor, noise, out)
+    return rounded, squares
 
 
 def _is_within(vector: Integers, length: Fraction, n_dealers: int) -> bool:

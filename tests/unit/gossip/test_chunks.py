@@ -108,3 +108,38 @@ def test_a_whole_dealing(n: int, both: Callable[..., tuple[list[bytes], list[byt
     compiled, plain = both(run)
     assert compiled == plain
     assert plain[-1] == payload.tobytes()
+
+
+@pytest.mark.parametrize("count", [1, 1000, 1 << 16])
+def test_rounding_and_its_squares(count: int, both: Callable[..., tuple[list[int], list[int]]]) -> None:
+    rng = np.random.default_rng(count)
+    values, noise = rng.standard_normal(count), rng.integers(0, 1 << 32, count, dtype=np.uint32)
+
+    def run() -> list[int]:
+        out = np.empty(count, dtype=np.int64)
+        squares = chunks.round_stochastically(values, 3e4, noise, out)
+        assert squares == sum(int(x) ** 2 for x in out)
+        words = np.empty(count, dtype=np.uint32)
+        chunks.to_words(out, words)
+        return [*out.tolist(), *words.tolist()]
+
+    compiled, plain = both(run)
+    assert compiled == plain
+
+
+@pytest.mark.parametrize("threshold", [0, 1 << 62], ids=["compiled", "plain"])
+@pytest.mark.parametrize("value", [MODULUS // 2 + 1, -(MODULUS // 2) - 1, 1 << 40, -(1 << 40)])
+def test_an_integer_without_a_residue_is_refused(value: int, threshold: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(chunks, "COMPILED_FROM", threshold)
+    with pytest.raises(LocalError):
+        chunks.to_words(np.array([3, value, -3]), np.empty(3, dtype=np.uint32))
+
+
+@pytest.mark.parametrize("threshold", [0, 1 << 62], ids=["compiled", "plain"])
+@pytest.mark.parametrize("value", [np.nan, np.inf, 1e200, 1e-200])
+def test_a_length_that_cannot_be_told_is_not_told(
+    value: float, threshold: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(chunks, "COMPILED_FROM", threshold)
+    assert chunks.length_of(np.array([value, value])) is None
+    assert chunks.length_of(np.array([3.0, 4.0])) == 5.0
