@@ -1,6 +1,7 @@
 # make demo, make test: everything else follows from these.  Nothing is installed outside .venv and contracts/node_modules.
 #   make demo ARGS="--rounds 5 --json"    options of `mycelia demo`
 #   make test ARGS="tests/unit"           arguments of pytest
+#   make bench-secagg                   secure aggregation beside Flower's, CPU time
 #   make lock                             pins what .venv holds: upgrade there with pip, then run this
 
 PYTHON ?= python3
@@ -10,7 +11,7 @@ PIP := $(BIN)/python -m pip --no-input --disable-pip-version-check
 TOOL_PATH := $(PATH):$(abspath $(BIN))
 
 .DELETE_ON_ERROR:
-.PHONY: demo install test test-long lint clean lock
+.PHONY: demo install test test-long lint bench-secagg clean lock
 
 demo: install
 	$(BIN)/mycelia demo $(ARGS)
@@ -29,8 +30,14 @@ lint: $(VENV)/.installed-test contracts/node_modules/.installed
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# The peer resolves to other versions of numpy and cryptography, so it has an environment of its own.
+bench-secagg: $(VENV)/.installed
+	test -x .venv-bench/bin/pip || "$(PYTHON)" -m venv .venv-bench
+	.venv-bench/bin/python -m pip --no-input --disable-pip-version-check install -q flwr==1.41.0
+	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python tests/bench/secure_aggregation.py .venv-bench/bin/python
+
 clean:
-	rm -rf $(VENV) contracts/node_modules .mypy_cache .ruff_cache .import_linter_cache .hypothesis build dist
+	rm -rf $(VENV) .venv-bench contracts/node_modules .mypy_cache .ruff_cache .import_linter_cache .hypothesis build dist
 
 # A stamp is written only when all of its rule succeeded, so what broke off is done again.
 $(VENV)/.installed: requirements.txt pyproject.toml

@@ -8,10 +8,11 @@ Every operation here exists compiled and in plain numpy, and gives the same byte
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from types import ModuleType
-from typing import Final, TypeAlias
+from typing import Final, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,12 +24,17 @@ from gossip.spec import HALF
 
 Lows: TypeAlias = NDArray[np.uint16]
 Highs: TypeAlias = NDArray[np.uint8]
+_Part = TypeVar("_Part", np.uint16, np.uint8)
 
 WORD_BYTES: Final = 3
 WIRE_CHUNK: Final = 65_536
 """Words in one chunk of the wire form; the last chunk of a sequence may be shorter."""
 COMPILED_FROM: Final = 1 << 15
 """Words in a chunk's input from which the compiled loops are used."""
+_RECOMBINED: Final = 8_192
+"""Blocks that are recombined at a time: their words stay in the cache."""
+_PADDING: Final = 192
+"""Between the rows of a chunk: rows a power of two apart would share the same lines of the cache (kernels.md)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,7 +51,9 @@ class Split:
 
     @classmethod
     def empty(cls, rows: int, count: int) -> Split:
-        return cls(np.empty((rows, count), dtype=np.uint16), np.empty((rows, count), dtype=np.uint8))
+        low = np.empty((rows, count + _PADDING), dtype=np.uint16)
+        high = np.empty((rows, count + _PADDING), dtype=np.uint8)
+        return cls(low[:, :count], high[:, :count])
 
     @classmethod
     def of(cls, words: Words) -> Split:
@@ -71,8 +79,8 @@ class Split:
         return Split(self.low[0], self.high[0])
 
     def head(self, count: int) -> Split:
-        """The first `count` words of a row (C,)."""
-        return Split(self.low[:count], self.high[:count])
+        """The first `count` words of each row."""
+        return Split(self.low[..., :count], self.high[..., :count])
 
     def row(self, index: int) -> tuple[memoryview, memoryview]:
         """The wire form of one row, in two pieces."""
@@ -92,8 +100,8 @@ def _compiled(words: int) -> ModuleType | None:
     return _kernels() if words >= COMPILED_FROM else None
 
 
-def share(secrets: Words, streams: Split, matrix: Reals) -> Split:
-    """Shares (m, C) of C blocks with these secrets (C * k,), block by block, and seeded shares (t, C).
+def share(secrets: Words, streams: Split, matrix: Reals, shares: Split) -> None:
+    """Fill `shares` (m, C) of C blocks with these secrets (C * k,), block by block, and seeded shares (t, C).
 
     `matrix` (m, k + t) takes the values at a dealer's nodes to those at the holders' points; see `lagrange.basis`.
     """
@@ -104,23 +112,38 @@ def share(secrets: Words, streams: Split, matrix: Reals) -> Split:
         rows = np.empty((k + t, count), dtype=np.uint32)
         rows[:k] = secrets.reshape(count, k).T
         rows[k:] = streams.words()
-        return Split.of(interpolate(matrix, rows))
-    shares = Split.empty(len(matrix), count)
+        plain = Split.of(interpolate(matrix, rows))
+        shares.low[:], shares.high[:] = plain.low, plain.high
+        return
     padded, inputs, outputs = kernels.scratch(matrix)
-    kernels.share(secrets, k, streams.low, streams.high, padded, shares.low, shares.high, inputs, outputs)
-    return shares
+    low, high = _with_padding(shares.low), _with_padding(shares.high)
+    kernels.share(
+        secrets, k, _with_padding(streams.low), _with_padding(streams.high), padded, low, high, count, inputs, outputs
+    )
 
 
-def recombine(rows: Words, matrix: Reals) -> Words:
-    """Secrets (C * k,) of C blocks, block by block, from the words (K, C) of t + k holders; `matrix` (k, K)."""
-    k, count = len(matrix), rows.shape[1]
-    kernels = _compiled(rows.size)
+def _with_padding(array: NDArray[_Part]) -> NDArray[_Part]:
+    """The contiguous rows that a part was cut from by `Split.head`, if it was; they begin as its own do."""
+    base = array.base
+    if isinstance(base, np.ndarray) and base.ndim == 2 and base.shape[0] == array.shape[0] and base.flags.c_contiguous:
+        return base
+    return np.ascontiguousarray(array)
+
+
+def recombine(rows: Sequence[Words], matrix: Reals, secrets: Words) -> None:
+    """Fill `secrets` (C * k,), block by block, from the words (C,) of each of t + k holders; `matrix` (k, t + k)."""
+    k, count = len(matrix), len(rows[0])
+    kernels = _compiled(count * len(rows))
     if kernels is None:
-        return interpolate(matrix, rows).T.reshape(-1)
-    secrets = np.empty(count * k, dtype=np.uint32)
+        secrets[:] = interpolate(matrix, np.stack(rows)).T.reshape(-1)
+        return
     padded, inputs, outputs = kernels.scratch(matrix)
-    kernels.recombine(rows, padded, k, secrets, inputs, outputs)
-    return secrets
+    held = np.empty((len(rows), _RECOMBINED + _PADDING), dtype=np.uint32)
+    for start in range(0, count, _RECOMBINED):
+        stop = min(start + _RECOMBINED, count)
+        for row, words in zip(held, rows, strict=True):
+            row[: stop - start] = words[start:stop]
+        kernels.recombine(held, padded, k, stop - start, secrets[start * k : stop * k], inputs, outputs)
 
 
 def encode_words(words: Words) -> bytes:

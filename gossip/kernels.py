@@ -143,14 +143,23 @@ def _multiply(m: Reals, r: int, u: Reals, y: Reals, n: int) -> None:
 
 @njit(**_OPTIONS)
 def share(
-    secrets: Words, k: int, stream_low: Lows, stream_high: Highs, m: Reals, low: Lows, high: Highs, u: Reals, y: Reals
+    secrets: Words,
+    k: int,
+    stream_low: Lows,
+    stream_high: Highs,
+    m: Reals,
+    low: Lows,
+    high: Highs,
+    count: int,
+    u: Reals,
+    y: Reals,
 ) -> None:
     """Shares of a chunk of blocks: m @ (secrets, streams) modulo p, split for the wire.
 
     secrets (C * k,) uint32; stream_low (t, C) uint16 and stream_high (t, C) uint8; m, u and y as from `scratch`;
-    low (m, C) uint16 and high (m, C) uint8 are filled.
+    the first `count` = C columns of low (m, >= C) uint16 and high (m, >= C) uint8 are filled.
     """
-    t, count = stream_low.shape[0], low.shape[1]
+    t = stream_low.shape[0]
     for start in range(0, count, TILE):
         n = min(TILE, count - start)
         stop = start + n
@@ -166,9 +175,8 @@ def share(
 
 
 @njit(**_OPTIONS)
-def recombine(rows: Words, m: Reals, k: int, out: Words, u: Reals, y: Reals) -> None:
-    """Secrets of a chunk of blocks, out (C * k,) uint32, from words rows (K, C) of t + k holders."""
-    count = rows.shape[1]
+def recombine(rows: Words, m: Reals, k: int, count: int, out: Words, u: Reals, y: Reals) -> None:
+    """Secrets of `count` = C blocks, out (C * k,) uint32, from words rows (K, >= C) of t + k holders."""
     for start in range(0, count, TILE):
         n = min(TILE, count - start)
         stop = start + n

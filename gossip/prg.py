@@ -80,10 +80,13 @@ class WordStreams:
         self._lows = [_cipher(seed, _LOW) for seed in seeds]
         self._highs = [_cipher(seed, _HIGH) for seed in seeds]
         self._redraws: dict[int, CipherContext] = {}
+        self._buffer: Split | None = None
 
     def take(self, count: int) -> Split:
-        """The next `count` words of each seed, (len(seeds), count)."""
-        split = Split.empty(len(self._seeds), count)
+        """The next `count` words of each seed, (len(seeds), count); overwritten by the next call."""
+        if self._buffer is None or self._buffer.low.shape[1] < count:
+            self._buffer = Split.empty(len(self._seeds), count)
+        split = self._buffer.head(count)
         if count == 0:
             return split
         zeros = bytes(2 * count)

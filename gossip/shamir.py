@@ -93,12 +93,15 @@ class Dealing:
             yield b"".join(shares.row(0))
 
     def share_chunks(self, holders: tuple[int, ...]) -> Iterator[Split]:
-        """Shares of these unseeded holders, (len(holders), <= WIRE_CHUNK) at a time."""
+        """Shares of these unseeded holders, (len(holders), <= WIRE_CHUNK) at a time; each overwrites the last."""
         matrix = _share_matrix(self.layout, self.dealer, holders)
         streams, total = WordStreams(self.secrets.seeds), self.layout.total_blocks
+        buffer = Split.empty(len(holders), min(WIRE_CHUNK, total))
         for start in range(0, total, WIRE_CHUNK):
             stop = min(start + WIRE_CHUNK, total)
-            yield chunks.share(self._secrets_of(start, stop), streams.take(stop - start), matrix)
+            shares = buffer.head(stop - start)
+            chunks.share(self._secrets_of(start, stop), streams.take(stop - start), matrix, shares)
+            yield shares
 
     def node_rows(self) -> Iterator[Words]:
         """The values (total_blocks,) at each of the dealer's nodes, one node at a time."""
@@ -236,8 +239,8 @@ def recombine(partial_sums: Mapping[int, Words], layout: Layout) -> Words:
     k = parameters.pack_size
     payload = np.empty(layout.blocks * k, dtype=np.uint32)
     for start in range(0, layout.blocks, WIRE_CHUNK):
-        rows = np.stack([partial_sums[holder][start : start + WIRE_CHUNK] for holder in holders])  # (t + k, chunk)
-        payload[start * k : (start + WIRE_CHUNK) * k] = chunks.recombine(rows, matrix)
+        rows = [partial_sums[holder][start : start + WIRE_CHUNK] for holder in holders]
+        chunks.recombine(rows, matrix, payload[start * k : (start + WIRE_CHUNK) * k])
     return payload[: layout.words]
 
 
