@@ -187,7 +187,7 @@ def workspace_megabytes(n: int) -> float:
         pass
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    chunk_bytes = 2 * len(member.holders) * chunks.WIRE_CHUNK * chunks.WORD_BYTES  # one held, one being made
+    chunk_bytes = len(member.holders) * chunks.WIRE_CHUNK * chunks.WORD_BYTES
     return (peak - chunk_bytes) / 1e6
 
 
