@@ -116,7 +116,11 @@ def _freeze(turn: Turn, attempt: int) -> None:
     context = turn.context
     records = turn.state.records(Kind.DEAL)
     deals = {i: record.digest for i, record in records.items() if i not in turn.state.false_dealers}
-    missing = turn.expected - frozenset(records)
+    trusted = {i: deal_digest for i, deal_digest in deals.items() if i not in context.left_out}
+    # [RULE] Who was named in two earlier rounds is left out, unless too few would remain
+    if len(trusted) >= context.parameters.min_dealers:
+        deals = trusted
+    missing = turn.expected - frozenset(records) - context.left_out
     if len(deals) < context.parameters.min_dealers or (missing and not turn.fired("freeze")):
         return
     turn.miss("DEAL", frozenset(context.members) - frozenset(records))

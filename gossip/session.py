@@ -8,7 +8,7 @@ starts from, so whoever was away needs nobody's word for it.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import msgspec
 
@@ -63,6 +63,18 @@ class RoundStart(msgspec.Struct, frozen=True, array_like=True):
     cumulative: tuple[bytes, ...]
 
 
+class Conduct(msgspec.Struct, frozen=True, array_like=True):
+    """What a member remembers of the others' faults in earlier rounds.
+
+    Attributes:
+        once: members named with evidence in at least one round.
+        again: those named in at least two; they are left out of this member's proposals.
+    """
+
+    once: frozenset[int] = frozenset()
+    again: frozenset[int] = frozenset()
+
+
 @dataclass(frozen=True, slots=True)
 class Session:
     """Where one member stands.
@@ -74,6 +86,7 @@ class Session:
         down: members without a live connection.
         ahead: envelopes for rounds that have not begun here.
         latest_open: number of the latest round known to have been opened on a signed result.
+        conduct: the others' faults before the round under way.
     """
 
     identity: Identity
@@ -82,6 +95,7 @@ class Session:
     down: frozenset[int] = frozenset()
     ahead: tuple[tuple[int, Envelope], ...] = ()
     latest_open: int = 0
+    conduct: Conduct = field(default_factory=Conduct)
 
     @property
     def deadline(self) -> float | None:
@@ -93,10 +107,19 @@ class Session:
         return [envelope for state in rounds for envelope in state.envelopes()]
 
 
-def start(identity: Identity, begin: RoundStart, now: float) -> tuple[Session, list[Effect]]:
-    """A session at the beginning of a round."""
-    state, effects = one_round.begin(_context(identity, begin), now)
-    return Session(identity, state, latest_open=begin.round), effects
+def start(
+    identity: Identity, begin: RoundStart, now: float, conduct: Conduct | None = None
+) -> tuple[Session, list[Effect]]:
+    """A session at the beginning of a round; `conduct` as `conduct_after` the round before it gave."""
+    conduct = conduct or Conduct()
+    state, effects = one_round.begin(_context(identity, begin, conduct), now)
+    return Session(identity, state, latest_open=begin.round, conduct=conduct), effects
+
+
+def conduct_after(session: Session) -> Conduct:
+    """What is to be remembered once the round under way is left."""
+    named = frozenset(member for member, _ in session.current.blamed)
+    return Conduct(session.conduct.once | named, session.conduct.again | (session.conduct.once & named))
 
 
 def advance(session: Session, begin: RoundStart, now: float) -> tuple[Session, list[Effect], list[Event]]:
@@ -105,7 +128,8 @@ def advance(session: Session, begin: RoundStart, now: float) -> tuple[Session, l
     Those events (who is away, what was already said in the round) are handed back and not handled here, so that they
     go through the log like any other and a replay sees what this member saw.
     """
-    state, effects = one_round.begin(_context(session.identity, begin), now)
+    conduct = conduct_after(session)
+    state, effects = one_round.begin(_context(session.identity, begin, conduct), now)
     waiting: list[Event] = [PeerDown(member) for member in sorted(session.down)]
     waiting += [Heard(envelope) for number, envelope in session.ahead if number == begin.round]
     session = replace(
@@ -114,6 +138,7 @@ def advance(session: Session, begin: RoundStart, now: float) -> tuple[Session, l
         last=session.current,
         ahead=tuple((number, envelope) for number, envelope in session.ahead if number > begin.round),
         latest_open=max(session.latest_open, begin.round),
+        conduct=conduct,
     )
     return session, effects, waiting
 
@@ -193,7 +218,7 @@ def _is_genuine(session: Session, envelope: Envelope, message: Open | msgspec.St
         return False
 
 
-def _context(identity: Identity, begin: RoundStart) -> Context:
+def _context(identity: Identity, begin: RoundStart, conduct: Conduct) -> Context:
     parameters = identity.parameters
     return Context(
         me=identity.me,
@@ -210,4 +235,5 @@ def _context(identity: Identity, begin: RoundStart) -> Context:
         cumulative=begin.cumulative,
         proof_bytes=proof_size(Layout.for_round(parameters, identity.spec, begin.round)),
         timing=identity.timing,
+        left_out=conduct.again - {identity.me},
     )

@@ -76,6 +76,7 @@ class Context:
         previous_signatures: a quorum's, for the Open.
         cumulative: rewards that `previous` commits to, 16 bytes each.
         proof_bytes: size of a well-formed Proof.
+        left_out: members whose dealings this one does not propose, because they were named again and again.
     """
 
     me: int
@@ -92,6 +93,7 @@ class Context:
     cumulative: tuple[bytes, ...]
     proof_bytes: int
     timing: Timing
+    left_out: frozenset[int] = frozenset()
 
     @property
     def members(self) -> range:

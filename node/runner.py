@@ -38,7 +38,7 @@ from gossip.events import (
     Work,
 )
 from gossip.messages import RoundResult
-from gossip.session import RoundStart, Session
+from gossip.session import Conduct, RoundStart, Session
 from gossip.shamir import blob_size
 from gossip.spec import blob_digest
 from gossip.state import Timing
@@ -98,6 +98,7 @@ class _Stored(msgspec.Struct, array_like=True):
     now: float
     start: RoundStart
     timing: Timing
+    conduct: Conduct = Conduct()
 
 
 _Item = tuple[int | None, Event] | RoundStart
@@ -184,7 +185,7 @@ class Node:
         self._base = max((at for at, _ in logged), default=saved.now) - time.monotonic()
         self.workshop.begin(saved.start)
         identity = replace(self.workshop.identity, timing=saved.timing)
-        session, _ = sessions.start(identity, saved.start, saved.now)
+        session, _ = sessions.start(identity, saved.start, saved.now, saved.conduct)
         for at, body in logged:
             session, _ = sessions.step(session, decode_event(body), at)
         self.current, effects = sessions.resume(session, self._now())
@@ -234,7 +235,7 @@ class Node:
         async with self._vectors:
             self.workshop.begin(start)
         now = self._now()
-        self._store_beginning(start, now)
+        self._store_beginning(start, now, Conduct())
         self.current, effects = sessions.start(self.workshop.identity, start, now)
         await self._after_begin(effects)
 
@@ -244,7 +245,7 @@ class Node:
             return
         now = self._now()
         self.store.put(start.model, start.round, self._model(start.model))
-        self._store_beginning(start, now)
+        self._store_beginning(start, now, sessions.conduct_after(self.session))
         if start.round > self.last_round:
             self._is_finished = True
             return
@@ -255,8 +256,8 @@ class Node:
         self.current, effects, self._first = sessions.advance(session, start, now)
         await self._after_begin(effects)
 
-    def _store_beginning(self, start: RoundStart, now: float) -> None:
-        saved = _Stored(now, start, self.workshop.identity.timing)
+    def _store_beginning(self, start: RoundStart, now: float, conduct: Conduct) -> None:
+        saved = _Stored(now, start, self.workshop.identity.timing, conduct)
         self.store.begin_round(start.round, msgspec.msgpack.encode(saved))
 
     async def _after_begin(self, effects: list[Effect]) -> None:

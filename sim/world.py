@@ -134,10 +134,11 @@ class SimulatedNode:
     begun_at: float | None = None
     log: list[tuple[float, Event]] = field(default_factory=list)
     handled: int = 0
-    life: int = 0
+    life: int = 1
     crashes: dict[int, Crash] = field(default_factory=dict)
     will_return: bool = True
     next_start: RoundStart | None = None
+    conduct: sessions.Conduct = field(default_factory=sessions.Conduct)
     results: dict[int, RoundResult] = field(default_factory=dict)
     models: dict[int, bytes] = field(default_factory=dict)
 
@@ -219,6 +220,14 @@ class World:
             action()
         return self
 
+    def run_on(self, seconds: float) -> World:
+        """Go on for so long, although every member may have settled: what was said late still arrives."""
+        end = self.now + seconds
+        while self._heap and self._heap[0][0] <= end:
+            self.now, _, action = heapq.heappop(self._heap)
+            action()
+        return self
+
     @property
     def is_over(self) -> bool:
         return not any(node.will_return for node in self.nodes) and all(
@@ -252,13 +261,12 @@ class World:
 
     def _start(self, node: SimulatedNode) -> None:
         """Begin, or come back: replay the log, then say again what was said."""
-        node.life += 1
         node.will_return = False
         node.workshop.begin(node.begun_with)
+        is_new = node.begun_at is None
         if node.begun_at is None:
             node.begun_at = self.now
-        is_new = node.life == 1
-        session, effects = sessions.start(node.identity, node.begun_with, node.begun_at)
+        session, effects = sessions.start(node.identity, node.begun_with, node.begun_at, node.conduct)
         if not is_new:
             for at, event in node.log:
                 session, _ = sessions.step(session, event, at)
@@ -276,6 +284,7 @@ class World:
             self._later(crash.back_after_seconds, lambda: self._return(node))
 
     def _return(self, node: SimulatedNode) -> None:
+        node.life += 1
         self._start(node)
         self._notice(node, PeerUp(node.me))
         for other in self.nodes:
@@ -426,6 +435,7 @@ class World:
         node.workshop.begin(start)
         node.begun_at = self.now
         node.session, effects, waiting = sessions.advance(node.session, start, self.now)
+        node.conduct = node.session.conduct
         self._perform(node, effects)
         for event in waiting:
             self._handle(node, event)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+from msgspec import structs
 
 from gossip.chunks import decode_words, encode_words
 from gossip.events import Announce, Answered, AnswerScores, Effect, Event, Prove, Proved, Summed, SumShares, Tell, Work
@@ -14,10 +15,16 @@ from gossip.messages import (
     Confirm,
     Deal,
     Envelope,
+    Freeze,
     Message,
+    Open,
+    Proof,
     Propose,
     Receipt,
+    Reveal,
+    Score,
     SetValue,
+    Sign,
     decode_message,
     encode,
     value_digest,
@@ -25,7 +32,7 @@ from gossip.messages import (
 from gossip.parameters import MODULUS
 from gossip.shamir import Dealing
 from gossip.spec import blob_digest
-from gossip.statements import Kind
+from gossip.statements import Kind, typed_data_digest
 from node.workshop import Workshop
 from sim.world import SimulatedNode, World
 
@@ -150,3 +157,53 @@ def complain_of(dealer: int, is_its_share: bool) -> Callable[[SimulatedNode, lis
         return told
 
     return lie
+
+
+def equivocate(kind: Kind) -> Callable[[SimulatedNode, list[Effect]], list[Effect]]:
+    """Say one thing to the lower half of the members and another to the rest, in every statement of a kind."""
+
+    def lie(node: SimulatedNode, effects: list[Effect]) -> list[Effect]:
+        told: list[Effect] = []
+        for effect in effects:
+            message = decode_message(effect.envelope.body) if isinstance(effect, Announce) else None
+            other = other_version(node, message) if message is not None and message.kind is kind else None
+            if other is None or not isinstance(effect, Announce):
+                told.append(effect)
+                continue
+            versions = (effect.envelope, signed(node, other))
+            n = len(node.identity.signers)
+            told += [Tell(member, (versions[member >= n // 2],)) for member in range(n) if member != node.me]
+        return told
+
+    return lie
+
+
+def other_version(node: SimulatedNode, message: Message) -> Message | None:
+    """Another statement of the same key that breaks no other rule; None if there is none."""
+    match message:
+        case Open():
+            return structs.replace(message, cumulative=(bytes(15) + b"\1", *message.cumulative[1:]))
+        case Deal():
+            return structs.replace(message, shares=(blob_digest(b"another"), *message.shares[1:]))
+        case Freeze() if len(message.deals) > node.identity.parameters.min_dealers:
+            return structs.replace(message, deals=message.deals[1:])
+        case Proof():
+            words = decode_words(message.polynomials, len(message.polynomials) // 3)
+            return structs.replace(message, polynomials=encode_words(((words + 1) % MODULUS).astype(np.uint32)))
+        case Receipt() if message.proofs:
+            return structs.replace(message, proofs=message.proofs[1:])
+        case Propose() if isinstance(message.value, SetValue):
+            value = structs.replace(message.value, deals=message.value.deals[:-1], proofs=message.value.proofs[:-1])
+            return structs.replace(message, value=value)
+        case Confirm() | Commit():
+            return structs.replace(message, value=blob_digest(b"another"))
+        case Reveal():
+            return structs.replace(message, payload=blob_digest(b"another"))
+        case Score():
+            (dealer, answer), *rest = message.answers
+            return structs.replace(message, answers=((dealer, (answer + 1) % MODULUS), *rest))
+        case Sign():
+            result = blob_digest(b"another")
+            signature = node.identity.sign(typed_data_digest(node.identity.domain, result))
+            return structs.replace(message, result=result, signature=signature)
+    return None

@@ -6,7 +6,7 @@ import pytest
 
 from gossip import round as one_round
 from gossip.events import Announce, Blame, Heard
-from gossip.messages import SET, Confirm, Propose, SetValue, Status, decode_message, value_digest
+from gossip.messages import SET, Certificate, Confirm, Propose, SetValue, Status, decode_message, value_digest
 from gossip.statements import Kind
 from sim.world import Scenario
 from tests.helpers import liars
@@ -71,6 +71,52 @@ def test_a_two_faced_proposer_makes_no_second_set_final(n: int) -> None:
     world = known_world(n, saved=saved_after(n, 1), scenario=scenario).run(300)
     assert_agreement(world, liars=frozenset({proposer}))
     assert world.blamed() == {proposer}
+
+
+@pytest.mark.parametrize("kind", sorted(set(Kind) - {Kind.COMPLAINT, Kind.STATUS}), ids=lambda kind: kind.name)
+@pytest.mark.parametrize("n", [4, 7])
+def test_who_says_two_things_is_named_with_both(n: int, kind: Kind) -> None:
+    proposer, other = 2 % n, 3
+    liar = proposer if kind in (Kind.OPEN, Kind.FREEZE, Kind.PROPOSE) else other
+    scenario = Scenario(lies={liar: liars.equivocate(kind)})
+    world = known_world(n, saved=saved_after(n, 1), scenario=scenario).run(300).run_on(3.0)
+    assert_agreement(world, liars=frozenset({liar}))
+    shown = [e for _, _, e in world.effects(Blame) if isinstance(e, Blame) and e.reason == "equivocation"]
+    assert shown, "nobody met both versions"
+    for effect in shown:
+        first, second = (decode_message(envelope.body) for envelope in effect.evidence)
+        assert effect.member == liar
+        assert first.key == second.key
+        assert first.key[0] is kind
+        assert first != second
+
+
+def test_who_hides_a_certificate_from_some_is_named_with_both_statuses() -> None:
+    world = known_world(4, saved=saved_after(4, 1)).run(0.0)
+    me, *others = world.nodes
+    assert me.session is not None
+    config, digest = me.identity.config, bytes(32)
+    value = SetValue(digest, *(((0, digest), (1, digest), (2, digest)),) * 3)
+    confirms = [liars.signed(node, Confirm(config, 2, 0, SET, value_digest(value))) for node in others]
+    certificate = Certificate(0, value, tuple((envelope.sender, envelope.signature) for envelope in confirms))
+    liar, state, found = others[2], me.session.current, []
+    for prepared in (None, certificate):
+        envelope = liars.signed(liar, Status(config, 2, 1, SET, prepared))
+        state, effects = one_round.step(state, Heard(envelope), 1.0)
+        found += [effect for effect in effects if isinstance(effect, Blame)]
+    assert [(effect.member, effect.reason, len(effect.evidence)) for effect in found] == [(liar.me, "equivocation", 2)]
+
+
+def test_who_is_named_in_two_rounds_is_left_out_of_the_third() -> None:
+    liar = 1
+    scenario = Scenario(lies={liar: liars.equivocate(Kind.RECEIPT)}, exchange_seconds=0.1)
+    world = known_world(4, rounds=4, scenario=scenario).run(300)
+    assert_agreement(world, liars=frozenset({liar}))
+    sets = [world.nodes[0].results[round_id].dealer_set for round_id in range(6)]
+    named = [min(t for t, m, e in world.effects(Blame) if m == member) for member in (0, 2, 3)]
+    assert len(named) == 3, "every honest member met both versions"
+    assert liar in sets[0]
+    assert all(liar not in dealers for dealers in sets[4:]), sets
 
 
 @pytest.mark.parametrize("has_moved_on", [False, True])

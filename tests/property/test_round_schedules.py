@@ -36,6 +36,18 @@ def test_four_members_agree_under_any_schedule(first: int) -> None:
     check(4, range(first, first + 50))
 
 
+LONG_RUN = {4: 12_000, 5: 4_000, 6: 2_000, 7: 1_500, 8: 500, 12: 40, 16: 10}
+"""Schedules for each size in `make test-long`, beside those above: 20,050 in all."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("n", "first"), [(n, first) for n, count in LONG_RUN.items() for first in range(1_000, 1_000 + count, 500)]
+)
+def test_committees_of_any_size_agree_under_many_schedules(n: int, first: int) -> None:
+    check(n, range(first, min(first + 500, 1_000 + LONG_RUN[n])))
+
+
 def check(n: int, seeds: range) -> None:
     saved = saved_after(n, 1)
     for seed in seeds:
