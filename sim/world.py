@@ -226,6 +226,7 @@ class World:
         while self._heap and self._heap[0][0] <= end:
             self.now, _, action = heapq.heappop(self._heap)
             action()
+        self.now = end
         return self
 
     @property
