@@ -23,9 +23,9 @@ def explore(breadth: int, walks: range, attempts: int = 2) -> Checker:
 
 @pytest.mark.parametrize("attempts", [2, 4])
 def test_no_order_makes_two_sets_final(attempts: int) -> None:
-    checker = explore(breadth=300, walks=range(800), attempts=attempts)
-    assert checker.visited > 20_000
-    assert checker.settled > 3 * 800 // 2, "the checker hardly ever comes to the end of an agreement"
+    checker = explore(breadth=300, walks=range(500), attempts=attempts)
+    assert checker.visited > 15_000
+    assert checker.settled > 3 * 500 // 2, "the checker hardly ever comes to the end of an agreement"
 
 
 @pytest.mark.slow
@@ -35,7 +35,7 @@ def test_no_order_makes_two_sets_final_in_many_more_states(attempts: int) -> Non
 
 
 def test_a_late_commit_would_make_two_sets_final(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without the rule on late Confirms the checker finds the second set (two honest members confirm, everybody moves on, the certificate turns up): it can fail."""
+    """It can fail: two confirm, everybody moves on, a late certificate is committed to, and another set is agreed."""
     careless = changed(
         agreement,
         "_prepare_and_commit",
