@@ -30,8 +30,19 @@ _P: Final = MODULUS
 _H: Final = HALF
 _ROWS: Final = 4
 _INNER: Final = 128
+
+
+def _has_cache() -> bool:
+    """Whether numba finds a folder to keep compiled code in; if not, every process compiles anew, in a few seconds."""
+    try:
+        njit(cache=True)(lambda: None)
+    except RuntimeError:
+        return False
+    return True
+
+
 _OPTIONS: Final[dict[str, Any]] = {
-    "fastmath": {"contract"}, "nogil": True, "cache": True, "error_model": "numpy"
+    "fastmath": {"contract"}, "nogil": True, "cache": _has_cache(), "error_model": "numpy"
 }  # fmt: skip
 _INLINE: Final[dict[str, Any]] = {**_OPTIONS, "forceinline": True}
 

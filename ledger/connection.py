@@ -61,6 +61,10 @@ def translated() -> Iterator[None]:
         raise TransactionFailed("the transaction was not included in time") from error
     except Web3RPCError as error:
         raise TransactionFailed(f"the endpoint refused: {_rpc_message(error)}") from error
+    except requests.exceptions.ConnectionError as error:
+        raise ChainUnavailable("nothing answers at the RPC URL: is the chain running, and the URL right?") from error
+    except (requests.exceptions.MissingSchema, requests.exceptions.InvalidURL) as error:
+        raise ChainUnavailable("the RPC URL is none: it begins with http:// or https:// and names a host") from error
     except (Web3Exception, requests.RequestException, HTTPError, DecodingError, ValidationError) as error:
         raise ChainUnavailable(f"the endpoint does not answer as a chain does: {type(error).__name__}") from error
     except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError, OSError) as error:

@@ -9,6 +9,10 @@ class LedgerError(Exception):
     """Every failure of the chain, or of what it answers, that is expected in operation."""
 
 
+class MalformedAddress(LedgerError, ValueError):
+    """What should be an address is none."""
+
+
 class ChainUnavailable(LedgerError):
     """The endpoint cannot be reached, answers too late, or answers what no chain would answer."""
 

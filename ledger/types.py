@@ -11,6 +11,8 @@ from eth_hash.auto import keccak
 from eth_utils.address import is_checksum_address, to_checksum_address
 from eth_utils.exceptions import ValidationError
 
+from ledger.errors import MalformedAddress
+
 EMPTY: Final = bytes(32)
 """The digest that stands for nothing: no previous result, no scores, no dealers."""
 
@@ -44,15 +46,15 @@ def checked_address(address: str) -> str:
     """`address` in the mixed case of EIP-55.
 
     Raises:
-        ValueError: not 20 bytes in hex, or in mixed case with a wrong checksum.
+        MalformedAddress: not 20 bytes in hex, or in mixed case with a wrong checksum.
     """
     try:
         wanted = to_checksum_address(address)
     except (ValueError, TypeError, ValidationError) as error:
-        raise ValueError(f"not an address: {address!r}") from error
+        raise MalformedAddress(f"{address!r} is no address: that is 0x and 40 hex digits") from error
     digits = address.removeprefix("0x")
     if digits not in (digits.lower(), digits.upper()) and not is_checksum_address(address):
-        raise ValueError(f"the checksum of address {address} is wrong")
+        raise MalformedAddress(f"the checksum of address {address} is wrong: copy it again")
     return wanted
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from gossip.errors import GossipError
 from gossip.transport import CannotListen
-from ledger.errors import ChainTooOld, LedgerError, NoContract, PortTaken, WrongChain
+from ledger.errors import ChainTooOld, LedgerError, MalformedAddress, NoContract, PortTaken, WrongChain
 
 EXIT_FAILURE = 1
 EXIT_USAGE = 2
@@ -48,7 +48,7 @@ class LeftBehind(NodeError):
         self.round_id = round_id
 
 
-_USAGE = (ConfigError, TaskError, CannotListen, PortTaken, NoContract, WrongChain, ChainTooOld)
+_USAGE = (ConfigError, TaskError, CannotListen, PortTaken, MalformedAddress, NoContract, WrongChain, ChainTooOld)
 """What whoever runs the node can mend, by another option, key, address or file."""
 
 

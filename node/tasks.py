@@ -113,7 +113,9 @@ class CsvClassification:
         x = np.array([[_number(row, name, self.path) for name in self.ranges] for row in rows], dtype=np.float64)
         y = np.array([int(_number(row, self.label, self.path)) for row in rows], dtype=np.int64)
         if not set(y) <= {0, 1}:
-            raise TaskError(f"the column {self.label!r} of {self.path} holds 0 and 1, found {sorted(set(y))[:5]}")
+            raise TaskError(
+                f"the column {self.label!r} of {self.path} holds 0 and 1, found {sorted(set(y.tolist()))[:5]}"
+            )
         column = self.split
         test = np.arange(len(rows)) % 4 == 3 if column is None else np.array([row[column] == "test" for row in rows])
         return LocalData(x[~test], y[~test], x[test], y[test])
@@ -183,9 +185,12 @@ def _read_csv(path: Path, columns: list[str]) -> list[dict[str, str]]:
             missing = [name for name in columns if name not in (reader.fieldnames or [])]
             if missing:
                 raise TaskError(f"the file {path} has no column {missing[0]!r}")
-            return list(reader)
+            rows = list(reader)
     except (OSError, UnicodeDecodeError) as error:
         raise TaskError(f"the file {path} cannot be read: {error}") from error
+    if not rows:
+        raise TaskError(f"the file {path} has no rows below its header")
+    return rows
 
 
 def _number(row: dict[str, str], column: str, path: Path | str) -> float:

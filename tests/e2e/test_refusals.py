@@ -91,6 +91,14 @@ def test_address_without_contract_is_named(
     assert f"at {NOBODY}" in refusal(capsys, monkeypatch, "run", home, "--registry", NOBODY)
 
 
+@pytest.mark.parametrize("registry", ["0x12", "registry", NOBODY[:-1] + "g"])
+def test_what_is_no_address_is_named(
+    registry: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = refusal(capsys, monkeypatch, "audit", "--rpc", "http://127.0.0.1:1", "--registry", registry)
+    assert f"'{registry}' is no address: that is 0x and 40 hex digits" in said
+
+
 def test_missing_key_is_named_and_no_other_is_made(
     home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -163,7 +171,7 @@ def test_chain_that_does_not_answer_is_no_fault_of_usage(
         cli.main()
     said = capsys.readouterr().err
     assert ended.value.code == 1
-    assert "the endpoint does not answer" in said
+    assert "nothing answers at the RPC URL" in said
     assert "Traceback" not in said
 
 
