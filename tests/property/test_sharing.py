@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gossip import shamir
+from gossip import chunks, shamir
 from gossip.chunks import Split, decode_words
 from gossip.codeword import agree_on_sum
 from gossip.field import Words, from_field, to_field
@@ -19,7 +19,9 @@ from gossip.parameters import MODULUS, Parameters
 from gossip.proofs import check_share, prove
 from gossip.shamir import Dealing, PartialSum, Secrets, deal, open_blob, recombine
 from gossip.spec import HALF
+from sim.world import World
 from tests.helpers import plain_sharing as plain
+from tests.helpers.learners import KnownLearner, first_model, small_spec
 
 CHALLENGE = bytes(range(32))
 
@@ -288,3 +290,19 @@ def test_a_proof_of_extreme_secrets_is_spread_as_if_random() -> None:
     counts = np.bincount(words >> 20, minlength=16)
     expected = len(words) / 16
     assert float(((counts - expected) ** 2 / expected).sum()) < 45  # 15 degrees of freedom: 1 in 10^4 seeds
+
+
+# --- a whole run, compiled and plain -----------------------------------------------------------------------------------
+
+
+def test_a_large_model_comes_out_the_same_compiled_and_plain(monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = small_spec(dimension=70_000)
+    found = []
+    for threshold in (1, 1 << 62):
+        monkeypatch.setattr(chunks, "COMPILED_FROM", threshold)
+        learners = [KnownLearner(spec, index) for index in range(4)]
+        world = World(spec, learners, first_model(spec.dimension), seed=3).run(300)
+        assert not world.blamed()
+        found.append([node.results for node in world.nodes])
+    assert found[0] == found[1]
+    assert all(result.outcome == 1 and len(result.dealer_set) == 4 for result in found[0][0].values())
