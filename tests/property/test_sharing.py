@@ -292,7 +292,7 @@ def test_a_proof_of_extreme_secrets_is_spread_as_if_random() -> None:
     assert float(((counts - expected) ** 2 / expected).sum()) < 45  # 15 degrees of freedom: 1 in 10^4 seeds
 
 
-# --- a whole run, compiled and plain -----------------------------------------------------------------------------------
+# --- a whole run, compiled and plain
 
 
 def test_a_large_model_comes_out_the_same_compiled_and_plain(monkeypatch: pytest.MonkeyPatch) -> None:
