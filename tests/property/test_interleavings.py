@@ -31,7 +31,7 @@ def test_no_order_makes_two_sets_final(attempts: int) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("attempts", [2, 3, 4])
 def test_no_order_makes_two_sets_final_in_many_more_states(attempts: int) -> None:
-    explore(breadth=30_000, walks=range(1_000, 41_000), attempts=attempts)
+    explore(breadth=10_000, walks=range(1_000, 21_000), attempts=attempts)
 
 
 def test_a_late_commit_would_make_two_sets_final(monkeypatch: pytest.MonkeyPatch) -> None:
