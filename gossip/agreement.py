@@ -17,6 +17,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 
+from gossip.errors import BadSignature, MalformedMessage
 from gossip.events import Missed, Tell
 from gossip.messages import (
     OUTCOME,
@@ -35,7 +36,7 @@ from gossip.messages import (
     verify_envelope,
 )
 from gossip.state import Context, Turn
-from gossip.statements import Kind, Statement, recover
+from gossip.statements import Kind, Statement, recovers
 
 Judge = Callable[[Turn, int, Value], bool]
 """Whether a value that no certificate binds may be confirmed in this attempt, as far as is known now."""
@@ -57,7 +58,7 @@ def validate_certificate(context: Context, certificate: Certificate, subject: in
     signed = statement.signing_digest(context.domain)
     for member, signature in certificate.signatures:
         # [REJECT] Each signature in a certificate is that member's
-        if member >= len(context.signers) or recover(signed, signature) != context.signers[member]:
+        if member >= len(context.signers) or not recovers(signed, signature, context.signers[member]):
             return "certificate with a false signature"
     return None
 
@@ -115,14 +116,19 @@ def is_bound(propose: Propose, context: Context) -> bool:
 
 
 def _carried_status(context: Context, propose: Propose, envelope: Envelope) -> Status | None:
-    message = decode_message(envelope.body)
+    try:
+        message = decode_message(envelope.body)
+    except MalformedMessage:
+        return None
     if not isinstance(message, Status) or message.key != (Kind.STATUS, propose.attempt, propose.subject):
         return None
     if (message.config, message.round) != (context.config, context.round):
         return None
-    if not verify_envelope(envelope, message, context.domain, context.signers):
+    try:
+        genuine = verify_envelope(envelope, message, context.domain, context.signers)
+    except BadSignature:
         return None
-    return message if validate_status(context, message) is None else None
+    return message if genuine and validate_status(context, message) is None else None
 
 
 def _is_of(subject: int, value: Value) -> bool:

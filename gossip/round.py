@@ -49,7 +49,7 @@ from gossip.messages import (
     verify_envelope,
 )
 from gossip.state import MAX_ATTEMPTS_AHEAD, Context, Record, RoundState, Turn
-from gossip.statements import Kind, recover, typed_data_digest
+from gossip.statements import Kind, recovers, typed_data_digest
 
 MAX_SHARES_KEPT = 2
 """Different shares of one dealer and round that are kept; a dealer that sends more is wasting its own time."""
@@ -228,7 +228,7 @@ def _fault(turn: Turn, sender: int, message: AnyMessage) -> str | None:
         case Sign():
             signed = typed_data_digest(context.domain, message.result)
             # [REJECT] A result's signature is its sender's
-            if not _recovers(signed, message.signature, context.signers[sender]):
+            if not recovers(signed, message.signature, context.signers[sender]):
                 return "false signature of a result"
         case _:
             pass
@@ -247,13 +247,6 @@ def _freeze_fault(context: Context, sender: int, freeze: Freeze) -> str | None:
     if len(dealers) < context.parameters.min_dealers or max(dealers) >= context.parameters.n:
         return "froze too few deals"
     return None
-
-
-def _recovers(digest: bytes, signature: bytes, signer: bytes) -> bool:
-    try:
-        return recover(digest, signature) == signer
-    except BadSignature:
-        return False
 
 
 def _follow_up(turn: Turn, sender: int, message: AnyMessage) -> None:

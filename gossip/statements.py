@@ -129,6 +129,14 @@ def recover(digest: bytes, signature: bytes) -> bytes:
     return address_of(key)
 
 
+def recovers(digest: bytes, signature: bytes, signer: bytes) -> bool:
+    """Whether it is this signer's signature; garbage is nobody's."""
+    try:
+        return recover(digest, signature) == signer
+    except BadSignature:
+        return False
+
+
 def address_of(key: PublicKey) -> bytes:
     """The 20-byte Ethereum address of a secp256k1 key."""
     return keccak(key.format(compressed=False)[1:])[12:]

@@ -9,7 +9,7 @@ import msgspec
 import trio
 
 from gossip.errors import PeerUnreachable, TransferRefused
-from gossip.messages import Complaint, Reveal
+from gossip.messages import Complaint
 from gossip.session import Session
 from gossip.transport.host import Transport
 
@@ -59,15 +59,19 @@ async def _push(push: Callable[[], Awaitable[None]], is_wanted: IsWanted) -> Non
 
 
 def public_names(session: Session) -> set[bytes]:
-    """Digests that anybody may fetch: revealed sums, and shares that a complaint made public."""
-    names = set()
+    """Digests that anybody may fetch here: what this member revealed or complained about, and what it fetched itself.
+
+    What others say is public makes nothing public: a name in their Reveals and Complaints may be that of a secret.
+    """
+    names: set[bytes] = set()
     for state in (session.current, session.last):
-        for records in state.heard.values() if state is not None else ():
-            for record in records.values():
-                if isinstance(record.message, Reveal):
-                    names.add(record.message.payload)
-                elif isinstance(record.message, Complaint):
-                    names.add(record.message.share)
+        if state is None:
+            continue
+        names |= state.payloads  # of a final set, or fetched from whoever made it public
+        for records in state.heard.values():
+            own = records.get(session.identity.me)
+            if own is not None and isinstance(own.message, Complaint):
+                names.add(own.message.share)
     return names
 
 

@@ -281,3 +281,15 @@ def test_a_set_is_confirmed_only_if_all_that_it_names_was_heard() -> None:
         msgspec.structs.replace(value, receipts=((holder, D), *value.receipts[1:])),
     ):
         assert not dealing.is_justified(Turn(state, 1.0), attempt, other)
+
+
+def test_garbage_inside_a_message_is_a_fault_and_no_crash(world: World, state: RoundState) -> None:
+    config, liar = world.nodes[0].identity.config, world.nodes[PROPOSER]
+    garbage = tuple((member, b"\xff" * 64) for member in range(3))
+    status = signed(liar, Status(config, ROUND, 1, SET, Certificate(0, VALUE, garbage)))
+    later = state.context.proposer(1)
+    carried = tuple(Envelope(member, b"\x01", b"\xff" * 64) for member in range(3))
+    propose = signed(world.nodes[later], Propose(config, ROUND, 1, SET, VALUE, carried))
+    for envelope in (status, propose):
+        _, effects = one_round.step(state, Heard(envelope), 1.0)
+        assert [effect.member for effect in effects if isinstance(effect, Blame)] == [envelope.sender]
