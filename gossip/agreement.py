@@ -86,7 +86,7 @@ def validate_propose(context: Context, sender: int, propose: Propose) -> str | N
         return "proposed a value of another agreement"
     # [REJECT] A first attempt carries no Statuses, a later one those of n - t members
     needed = 0 if propose.attempt == 0 else context.parameters.n - context.parameters.privacy_threshold
-    if len(propose.statuses) < needed or (needed == 0 and propose.statuses):
+    if len(propose.statuses) != needed:
         return "proposed without the statuses of n - t members"
     statuses = [_carried_status(context, propose, envelope) for envelope in propose.statuses]
     if any(status is None for status in statuses):
@@ -157,15 +157,24 @@ def restart_clock(turn: Turn, subject: int, seconds: float) -> None:
 
 
 def statuses_for_proposal(turn: Turn, subject: int) -> tuple[Envelope, ...] | None:
-    """The Statuses that a Propose of the current attempt carries; None while there are too few."""
+    """The Statuses that a Propose of the current attempt carries: of n - t members, the highest certificate's among
+    them; None while there are too few.
+    """
     attempt = turn.agreement(subject).attempt
     if attempt == 0:
         return ()
     records = turn.state.records(Kind.STATUS, attempt, subject)
     parameters = turn.context.parameters
-    if len(records) < parameters.n - parameters.privacy_threshold:
+    needed = parameters.n - parameters.privacy_threshold
+    if len(records) < needed:
         return None
-    return tuple(records[i].envelope for i in sorted(records))
+    statuses = turn.all(Status, attempt, subject)
+    ranked = sorted(records, key=lambda i: (-_prepared_attempt(statuses[i]), i))
+    return tuple(records[i].envelope for i in sorted(ranked[:needed]))
+
+
+def _prepared_attempt(status: Status) -> int:
+    return -1 if status.prepared is None else status.prepared.attempt
 
 
 def propose(turn: Turn, subject: int, value: Value, statuses: tuple[Envelope, ...]) -> None:
@@ -189,7 +198,7 @@ def answer_status(turn: Turn, sender: int, status: Status) -> None:
     attempt, _ = final
     commits = turn.state.records(Kind.COMMIT, attempt, status.subject)
     proposals = turn.state.records(Kind.PROPOSE, attempt, status.subject)
-    envelopes = [record.envelope for records in (proposals, commits) for record in records.values()]
+    envelopes = [record.envelope for records in (commits, proposals) for record in records.values()]
     turn.emit(Tell(sender, tuple(envelopes)))
 
 

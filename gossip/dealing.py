@@ -40,7 +40,7 @@ def run(turn: Turn) -> None:
     _on_freeze(turn, attempt)
     _prove(turn, attempt)
     _check_shares(turn, attempt)
-    _check_complaints(turn, attempt)
+    check_complaints(turn)
     _give_receipt(turn, attempt)
     _propose(turn, attempt)
 
@@ -54,7 +54,7 @@ def _is_open(turn: Turn) -> bool:
 
 def _open(turn: Turn) -> None:
     context = turn.context
-    rank = (context.me - context.round) % context.parameters.n
+    rank = context.rank(context.me)
     earlier = {context.proposer(attempt) for attempt in range(rank)}
     turn.wait("open", context.timing.open_seconds * rank)
     if rank == 0 or turn.fired("open") or earlier <= turn.state.down:
@@ -165,59 +165,89 @@ def _prove(turn: Turn, attempt: int) -> None:
 
 def _check_shares(turn: Turn, attempt: int) -> None:
     found = _freeze_of(turn, attempt)
-    if found is None or turn.has_said(Kind.RECEIPT, attempt):
+    if found is None:
         return
     freeze, challenge = found
     for dealer, deal_digest in freeze.deals:
-        share = own_share_digest(turn, dealer, deal_digest)
-        if share is None or (attempt, dealer) in turn.state.checked:
-            continue
-        # [RULE] A share that does not match the Deal has not arrived: it is asked for again and never shown
-        if share not in turn.state.shares.get(dealer, frozenset()):
-            if turn.once(f"fetch-share:{dealer}:{share.hex()}"):
-                turn.emit(FetchShare(dealer, share))
-            continue
         proof = turn.get(Proof, dealer, attempt)
-        if proof is not None and proof[0].freeze == challenge:
-            turn.work(CheckShare(attempt, dealer, share, challenge, proof[0].polynomials))
+        answers = proof is not None and proof[0].freeze == challenge
+        _check_share(turn, dealer, deal_digest, proof if answers else None)
+
+
+def _check_share(turn: Turn, dealer: int, deal_digest: bytes, proof: tuple[Proof, bytes] | None) -> bool:
+    """Have this member's share of a dealing compared with a Proof; whether they are known to agree."""
+    share = own_share_digest(turn, dealer, deal_digest)
+    if share is None:
+        return False
+    # [RULE] A share that does not match the Deal has not arrived: it is asked for again and never shown
+    if share not in turn.state.shares.get(dealer, frozenset()):
+        if turn.once(f"fetch-share:{dealer}:{share.hex()}"):
+            turn.emit(FetchShare(dealer, share))
+        return False
+    if proof is None:
+        return False
+    message, name = proof
+    agrees = turn.state.checked.get((dealer, share, name))
+    if agrees is None:
+        turn.work(CheckShare(message.attempt, dealer, share, name, message.freeze, message.polynomials))
+    return agrees is True
+
+
+def checked_shares(turn: Turn, dealers: SetValue) -> tuple[tuple[int, bytes], ...] | None:
+    """(dealer, digest of this member's share) over a set, once each agrees with the Proof that the set names."""
+    agree = []
+    for (dealer, deal_digest), (_, name) in zip(dealers.deals, dealers.proofs, strict=True):
+        proof = turn.find(Proof, dealer, name)
+        agree.append(_check_share(turn, dealer, deal_digest, None if proof is None else (proof, name)))
+    if not all(agree):
+        return None
+    shares = ((dealer, own_share_digest(turn, dealer, deal_digest)) for dealer, deal_digest in dealers.deals)
+    return tuple((dealer, share) for dealer, share in shares if share is not None)
 
 
 def own_share_digest(turn: Turn, dealer: int, deal_digest: bytes) -> bytes | None:
     """Digest of this member's share of a dealing, if the Deal with that digest is known."""
-    deal = turn.get(Deal, dealer)
-    return deal[0].shares[turn.context.me] if deal is not None and deal[1] == deal_digest else None
+    deal = turn.find(Deal, dealer, deal_digest)
+    return None if deal is None else deal.shares[turn.context.me]
 
 
-def complain(turn: Turn, attempt: int, dealer: int) -> None:
-    """Publish the share that contradicts its dealer's Proof."""
-    context, found, proof = turn.context, _freeze_of(turn, attempt), turn.get(Proof, dealer, attempt)
-    deal = turn.get(Deal, dealer)
-    if found is None or proof is None or deal is None:
+def note_check(turn: Turn, dealer: int, share: bytes, name: bytes, agrees: bool) -> None:
+    """Remember whether a share agrees with a Proof; publish it if it contradicts it."""
+    turn.state.checked[dealer, share, name] = agrees
+    context, proof = turn.context, turn.find(Proof, dealer, name)
+    if agrees or proof is None:
         return
-    share = deal[0].shares[context.me]
-    turn.say(Complaint(context.config, context.round, attempt, dealer, found[1], proof[1], share))
+    turn.say(Complaint(context.config, context.round, proof.attempt, dealer, proof.freeze, name, share))
+    judge_complaint(turn, proof.attempt, context.me, dealer, justified=True)
 
 
-def _check_complaints(turn: Turn, attempt: int) -> None:
-    found = _freeze_of(turn, attempt)
-    if found is None:
-        return
-    for dealer, deal_digest in found[0].deals:
-        proof, deal = turn.get(Proof, dealer, attempt), turn.get(Deal, dealer)
-        if proof is None or deal is None or deal[1] != deal_digest or proof[0].freeze != found[1]:
+def check_complaints(turn: Turn) -> None:
+    """Have every complaint judged whose Freeze, Deal and Proof are known, in whichever attempt it was made."""
+    for _, attempt, dealer in sorted(key for key in turn.state.heard if key[0] is Kind.COMPLAINT):
+        found = _freeze_of(turn, attempt)
+        deal_digest = None if found is None else dict(found[0].deals).get(dealer)
+        deal = None if deal_digest is None else turn.find(Deal, dealer, deal_digest)
+        if found is None or deal is None:
             continue
         for holder, complaint in turn.all(Complaint, attempt, dealer).items():
-            if holder == turn.context.me or (complaint.freeze, complaint.proof) != (found[1], proof[1]):
-                continue
-            # [REJECT] A complaint shows the very share that its dealer announced
-            if complaint.share != deal[0].shares[holder]:
-                record = turn.state.records(Kind.COMPLAINT, attempt, dealer)[holder]
-                turn.blame(holder, "complaint about a share that was never dealt", record.envelope)
-            elif complaint.share not in turn.state.payloads:
-                if turn.once(f"fetch:{complaint.share.hex()}"):
-                    turn.emit(FetchPayload(holder, complaint.share))
-            else:
-                turn.work(CheckComplaint(attempt, holder, dealer, complaint.share, found[1], proof[0].polynomials))
+            if holder != turn.context.me and complaint.freeze == found[1]:
+                _check_complaint(turn, holder, complaint, deal)
+
+
+def _check_complaint(turn: Turn, holder: int, complaint: Complaint, deal: Deal) -> None:
+    attempt, dealer, share = complaint.attempt, complaint.subject, complaint.share
+    proof = turn.find(Proof, dealer, complaint.proof)
+    if proof is None or (proof.attempt, proof.freeze) != (attempt, complaint.freeze):
+        return
+    # [REJECT] A complaint shows the very share that its dealer announced
+    if share != deal.shares[holder]:
+        record = turn.state.records(Kind.COMPLAINT, attempt, dealer)[holder]
+        turn.blame(holder, "complaint about a share that was never dealt", record.envelope)
+    elif share not in turn.state.payloads:
+        if turn.once(f"fetch-share-of:{holder}:{share.hex()}"):
+            turn.emit(FetchPayload(holder, share, dealer))
+    else:
+        turn.work(CheckComplaint(attempt, holder, dealer, share, complaint.freeze, proof.polynomials))
 
 
 def judge_complaint(turn: Turn, attempt: int, holder: int, dealer: int, justified: bool) -> None:
@@ -242,7 +272,8 @@ def _give_receipt(turn: Turn, attempt: int) -> None:
     if found is None or turn.has_said(Kind.RECEIPT, attempt) or attempt >= context.parameters.max_attempts:
         return
     freeze, challenge = found
-    judged = {dealer for dealer, _ in freeze.deals if (attempt, dealer) in turn.state.checked}
+    checks = {dealer: _check_of(turn, attempt, dealer, deal_digest) for dealer, deal_digest in freeze.deals}
+    judged = {dealer for dealer, agrees in checks.items() if agrees is not None}
     awaited = frozenset(dealer for dealer, _ in freeze.deals) & turn.expected
     late = turn.fired(f"receipt:{attempt}")
     if not late and not awaited <= judged | turn.state.false_dealers:
@@ -252,12 +283,17 @@ def _give_receipt(turn: Turn, attempt: int) -> None:
     proofs = []
     for dealer, _ in freeze.deals:
         proof = turn.get(Proof, dealer, attempt)
-        good = turn.state.checked.get((attempt, dealer), False) and dealer not in turn.state.false_dealers
-        if good and proof is not None:
+        if checks[dealer] and dealer not in turn.state.false_dealers and proof is not None:
             proofs.append((dealer, proof[1]))
     turn.drop_timers(f"receipt:{attempt}")
     turn.enter("AGREE", attempt)
     turn.say(Receipt(context.config, context.round, attempt, challenge, tuple(proofs)))
+
+
+def _check_of(turn: Turn, attempt: int, dealer: int, deal_digest: bytes) -> bool | None:
+    """Whether this member's share agrees with the Proof of this attempt; None while that is not known."""
+    share, proof = own_share_digest(turn, dealer, deal_digest), turn.get(Proof, dealer, attempt)
+    return None if share is None or proof is None else turn.state.checked.get((dealer, share, proof[1]))
 
 
 # --- PROPOSE ----------------------------------------------------------------------------------------------------------
@@ -300,8 +336,8 @@ def choose_set(
         holder: frozenset(dealer for dealer, name in receipt.proofs if proofs.get(dealer) == name)
         for holder, receipt in receipts.items()
     }
-    dealers = best_covered(good, turn.context.parameters.min_holders)
-    if not is_allowed(turn, dealers):
+    dealers = _largest_allowed(turn, good)
+    if dealers is None:
         return None
     names = {
         holder: record.digest
@@ -314,6 +350,26 @@ def choose_set(
         tuple((dealer, proofs[dealer]) for dealer in sorted(dealers)),
         tuple(sorted(names.items())),
     )
+
+
+def _largest_allowed(turn: Turn, good: dict[int, frozenset[int]]) -> frozenset[int] | None:
+    """The largest covered set that is allowed beside the sums of abandoned rounds; None if there is none."""
+    fewest = turn.context.parameters.min_holders
+    covered = best_covered(good, fewest)
+    seen = [dealers for dealers in turn.context.seen if sum(dealers <= of for of in good.values()) >= fewest]
+    candidates = [covered, *seen, _away_from(turn, covered)]
+    allowed = [dealers for dealers in candidates if is_allowed(turn, dealers)]
+    return max(allowed, key=lambda dealers: (len(dealers), sorted(dealers)), default=None)
+
+
+def _away_from(turn: Turn, dealers: frozenset[int]) -> frozenset[int]:
+    """A part of a set that differs enough from every set seen, leaving out members that most of these have."""
+    too_near = [seen for seen in turn.context.seen if not _is_apart(turn, seen, dealers)]
+    while too_near and len(dealers) > turn.context.parameters.min_dealers:
+        count = {dealer: sum(dealer in seen for seen in too_near) for dealer in sorted(dealers)}
+        dealers -= {max(count, key=lambda dealer: (count[dealer], dealer))}
+        too_near = [seen for seen in too_near if not _is_apart(turn, seen, dealers)]
+    return dealers
 
 
 def best_covered(good: dict[int, frozenset[int]], min_holders: int) -> frozenset[int]:
@@ -342,10 +398,20 @@ def is_allowed(turn: Turn, dealers: frozenset[int]) -> bool:
     # [REJECT] A sum hides a member among A_min dealers
     if len(dealers) < parameters.min_dealers:
         return False
-    # [REJECT] After an abandoned sum over the same model, the same set or one that differs by t + 2 members
-    seen = turn.context.seen_before - turn.state.false_dealers
-    differing = len((seen ^ dealers) - turn.state.false_dealers)
-    return not seen or differing == 0 or differing >= parameters.privacy_threshold + 2
+    # [REJECT] A member that was away and does not know every sum of abandoned rounds has only the last one again
+    if not turn.context.knows_all_seen:
+        return dealers in turn.context.seen
+    # [REJECT] After abandoned sums over the same model, one of these sets, or one that differs by t + 2 from them all
+    return all(_is_apart(turn, seen, dealers) for seen in turn.context.seen if not _is_same(turn, seen, dealers))
+
+
+def _is_same(turn: Turn, seen: frozenset[int], dealers: frozenset[int]) -> bool:
+    return not seen - turn.state.false_dealers or not (seen ^ dealers) - turn.state.false_dealers
+
+
+def _is_apart(turn: Turn, seen: frozenset[int], dealers: frozenset[int]) -> bool:
+    differing = (seen ^ dealers) - turn.state.false_dealers
+    return len(differing) >= turn.context.parameters.privacy_threshold + 2
 
 
 def is_justified(turn: Turn, attempt: int, value: Value) -> bool:
@@ -366,8 +432,8 @@ def is_justified(turn: Turn, attempt: int, value: Value) -> bool:
         return False
     # [REJECT] Each dealer's Proof answers this Freeze
     for dealer, name in value.proofs:
-        proof = turn.get(Proof, dealer, attempt)
-        if proof is None or proof[1] != name or proof[0].freeze != value.freeze:
+        proof = turn.find(Proof, dealer, name)
+        if proof is None or (proof.attempt, proof.freeze) != (attempt, value.freeze):
             return False
     # [REJECT] H_min holders can answer for every dealer of the set
     return len(value.receipts) >= turn.context.parameters.min_holders and all(
@@ -376,10 +442,9 @@ def is_justified(turn: Turn, attempt: int, value: Value) -> bool:
 
 
 def _covers(turn: Turn, attempt: int, value: SetValue, holder: int, name: bytes) -> bool:
-    receipt = turn.get(Receipt, holder, attempt)
+    receipt = turn.find(Receipt, holder, name)
     return (
         receipt is not None
-        and receipt[1] == name
-        and receipt[0].freeze == value.freeze
-        and set(value.proofs) <= set(receipt[0].proofs)
+        and (receipt.attempt, receipt.freeze) == (attempt, value.freeze)
+        and set(value.proofs) <= set(receipt.proofs)
     )

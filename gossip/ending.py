@@ -7,7 +7,7 @@ sums agree; whoever can decode confirms no ABANDONED; a member signs one result 
 from __future__ import annotations
 
 from gossip.agreement import prepared_to_propose, propose, restart_clock, statuses_for_proposal
-from gossip.dealing import own_share_digest
+from gossip.dealing import check_complaints, checked_shares
 from gossip.events import AnswerScores, Compose, DecodeSums, FetchPayload, OpenScores, Settled, SumShares
 from gossip.messages import (
     ABANDONED,
@@ -42,6 +42,7 @@ def run(turn: Turn) -> None:
         restart_clock(turn, OUTCOME, timing.reveal_seconds + timing.score_seconds + timing.agree_seconds)
     if not dealers.is_empty:
         _reveal(turn, dealers)
+        check_complaints(turn)
         _fetch_sums(turn, dealers)
         _decode(turn, dealers)
         _score(turn)
@@ -70,13 +71,10 @@ def _reveal(turn: Turn, dealers: SetValue) -> None:
     if turn.state.own_sum is not None:
         turn.say(Reveal(context.config, context.round, value_digest(dealers), turn.state.own_sum))
         return
-    shares = []
-    for dealer, deal_digest in dealers.deals:
-        share = own_share_digest(turn, dealer, deal_digest)
-        if share is None or share not in turn.state.shares.get(dealer, frozenset()):
-            return
-        shares.append((dealer, share))
-    turn.work(SumShares(tuple(shares)))
+    # [RULE] A member adds up, and answers scores from, only shares that agree with the Proofs that the set names
+    shares = checked_shares(turn, dealers)
+    if shares is not None:
+        turn.work(SumShares(shares))
 
 
 def _sums(turn: Turn, dealers: SetValue) -> dict[int, bytes]:
@@ -87,7 +85,7 @@ def _sums(turn: Turn, dealers: SetValue) -> dict[int, bytes]:
 def _fetch_sums(turn: Turn, dealers: SetValue) -> None:
     for holder, payload in _sums(turn, dealers).items():
         wanted = payload not in turn.state.payloads and holder != turn.context.me
-        if wanted and turn.once(f"fetch:{payload.hex()}"):
+        if wanted and turn.once(f"fetch-sum:{payload.hex()}"):
             turn.emit(FetchPayload(holder, payload))
 
 
@@ -138,7 +136,8 @@ def name_false_answers(turn: Turn, wrong: tuple[int, ...]) -> None:
 
 def _compose(turn: Turn, dealers: SetValue) -> None:
     decoded = turn.state.decoded
-    members = turn.context.seen_before if dealers.is_empty else dealers.dealers
+    last_seen = turn.context.seen[-1] if turn.context.seen else frozenset()
+    members = last_seen if dealers.is_empty else dealers.dealers
     if dealers.is_empty or (decoded is not None and decoded[0] is None):
         turn.work(Compose(dealers.deals, members, None, None))
     elif decoded is not None:

@@ -69,10 +69,11 @@ class Proved:
 
 @dataclass(frozen=True, slots=True)
 class ShareChecked:
-    """Whether the held share of `dealer` agrees with its Proof of `attempt`."""
+    """Whether the held share of `dealer` with this digest agrees with the Proof with that one."""
 
-    attempt: int
     dealer: int
+    share: bytes
+    proof: bytes
     agrees: bool
 
 
@@ -171,10 +172,14 @@ class FetchShare:
 
 @dataclass(frozen=True, slots=True)
 class FetchPayload:
-    """Fetch public bytes by digest, from `holder` or whoever has them, until the round ends."""
+    """Fetch public bytes by digest, from `holder` or whoever has them, until the round ends.
+
+    They are the holder's share from `dealer`, or its partial sum where that is None.
+    """
 
     holder: int
     digest: bytes
+    dealer: int | None = None
 
 
 # --- effects: work, each answered by one event ----------------------------------------------------------------------
@@ -195,11 +200,12 @@ class Prove:
 
 @dataclass(frozen=True, slots=True)
 class CheckShare:
-    """Compare a held share with its dealer's Proof -> ShareChecked."""
+    """Compare the held share with digest `share` with its dealer's Proof, which has digest `proof` -> ShareChecked."""
 
     attempt: int
     dealer: int
-    digest: bytes
+    share: bytes
+    proof: bytes
     challenge: bytes
     polynomials: bytes
 

@@ -16,8 +16,8 @@ from gossip.parameters import CHECK_REPETITIONS, MAX_MEMBERS, MODULUS
 from gossip.spec import digest
 from gossip.statements import SIGNATURE_BYTES, Domain, Kind, Statement, recover
 
-MAX_MESSAGE_BYTES = 1 << 19
-"""Bound on an encoded envelope; the longest message is a Propose of a full committee with its Statuses."""
+MAX_MESSAGE_BYTES = 600 << 10
+"""Bound on an encoded envelope; the longest is a Propose of 64 members with 48 Statuses, of 556,012 bytes."""
 
 SET = 0
 """Subject of the agreement on whose updates are in the sum."""

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import Protocol
 
 from eth_hash.auto import keccak
 
 from gossip.messages import RoundResult
-from gossip.statements import Domain, typed_data_digest
+from gossip.parameters import Parameters
+from gossip.statements import Domain, recovers, typed_data_digest
 
 _RESULT_TYPE = keccak(
     b"RoundResult(uint64 round,uint8 kind,uint8 outcome,bytes32 previous,bytes32 config,uint256 dealers,"
@@ -46,3 +48,23 @@ def result_digest(result: RoundResult) -> bytes:
 def result_signing_digest(result: RoundResult, domain: Domain) -> bytes:
     """The 32 bytes that a member signs for the ledger."""
     return typed_data_digest(domain, result_digest(result))
+
+
+class Roll(Protocol):
+    """Whose signatures count."""
+
+    @property
+    def signers(self) -> tuple[bytes, ...]: ...
+    @property
+    def domain(self) -> Domain: ...
+    @property
+    def parameters(self) -> Parameters: ...
+
+
+def is_signed(roll: Roll, result: RoundResult, signatures: tuple[tuple[int, bytes], ...]) -> bool:
+    """Whether a quorum of distinct members signed the result; `signatures` in ascending order of members."""
+    signed = result_signing_digest(result, roll.domain)
+    return len(signatures) >= roll.parameters.quorum and all(
+        member < len(roll.signers) and recovers(signed, signature, roll.signers[member])
+        for member, signature in signatures
+    )

@@ -7,9 +7,10 @@ are applied until none has anything to add.  Remote misbehaviour becomes a `Blam
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
-from gossip import agreement, dealing, ending
+from gossip import agreement, dealing, ending, versions
 from gossip.errors import BadSignature, MalformedMessage
 from gossip.events import (
     Announce,
@@ -20,6 +21,8 @@ from gossip.events import (
     Decoded,
     Effect,
     Event,
+    FetchPayload,
+    FetchShare,
     Heard,
     PayloadArrived,
     PeerDown,
@@ -27,27 +30,32 @@ from gossip.events import (
     Proved,
     PushShares,
     ScoresOpened,
+    Settled,
     ShareArrived,
     ShareChecked,
     Summed,
     Ticked,
+    Work,
 )
 from gossip.messages import (
     OUTCOME,
     SET,
     AnyMessage,
+    Complaint,
     Deal,
     Envelope,
     Freeze,
     Open,
     Proof,
     Propose,
+    Receipt,
     Sign,
     Status,
     decode_message,
     message_digest,
     verify_envelope,
 )
+from gossip.results import is_signed
 from gossip.state import MAX_ATTEMPTS_AHEAD, Context, Record, RoundState, Turn
 from gossip.statements import Kind, recovers, typed_data_digest
 
@@ -65,8 +73,12 @@ def step(state: RoundState, event: Event, now: float) -> tuple[RoundState, list[
     return _turn(state, now, event)
 
 
-def resume(state: RoundState, now: float) -> tuple[RoundState, list[Effect]]:
-    """After a restart and replay: say again what was said, and have unfinished work redone."""
+def resume(state: RoundState) -> list[Effect]:
+    """After a restart and replay: say again what was said, and have unfinished work redone.
+
+    The state stays the one that the log gives, and no time passes: a change here would be in no log, and after another
+    restart the member might say something else than it said.
+    """
     context = state.context
     said: list[Effect] = [
         Announce(records[context.me].envelope) for records in state.heard.values() if context.me in records
@@ -74,9 +86,9 @@ def resume(state: RoundState, now: float) -> tuple[RoundState, list[Effect]]:
     if state.own_shares is not None:
         said.append(PushShares())
     done = frozenset(name for name in state.done if "fetch" not in name)
-    asked_again = replace(state.copy(), begun=frozenset(), done=done, result=None)
-    after, effects = _turn(asked_again, now, None)
-    return after, said + effects
+    asked_again = replace(state.copy(), begun=frozenset(), done=done, timers={}, result=None)
+    _, effects = _turn(asked_again, -math.inf, None)
+    return said + [effect for effect in effects if isinstance(effect, Work | FetchShare | FetchPayload | Settled)]
 
 
 def _turn(state: RoundState, now: float, event: Event | None) -> tuple[RoundState, list[Effect]]:
@@ -122,7 +134,7 @@ def _note(turn: Turn, event: Event) -> None:
             state.down |= {member}
         case ShareArrived(dealer, digest):
             kept = state.shares.get(dealer, frozenset())
-            if len(kept) < MAX_SHARES_KEPT or digest in _announced_shares(turn, dealer):
+            if len(kept) < MAX_SHARES_KEPT or digest in announced_shares(state, dealer):
                 state.shares[dealer] = kept | {digest}
         case PayloadArrived(digest):
             state.payloads |= {digest}
@@ -131,11 +143,8 @@ def _note(turn: Turn, event: Event) -> None:
             state.shares[turn.context.me] = frozenset({shares[turn.context.me]})
         case Proved(attempt, polynomials):
             state.proved.setdefault(attempt, polynomials)
-        case ShareChecked(attempt, dealer, agrees):
-            state.checked[attempt, dealer] = agrees
-            if not agrees:
-                dealing.complain(turn, attempt, dealer)
-                dealing.judge_complaint(turn, attempt, turn.context.me, dealer, justified=True)
+        case ShareChecked(dealer, share, proof, agrees):
+            dealing.note_check(turn, dealer, share, proof, agrees)
         case ComplaintChecked(attempt, holder, dealer, justified):
             dealing.judge_complaint(turn, attempt, holder, dealer, justified)
         case Summed(payload):
@@ -157,9 +166,10 @@ def _note(turn: Turn, event: Event) -> None:
             pass
 
 
-def _announced_shares(turn: Turn, dealer: int) -> tuple[bytes, ...]:
-    deal = turn.get(Deal, dealer)
-    return () if deal is None else (deal[0].shares[turn.context.me],)
+def announced_shares(state: RoundState, dealer: int) -> list[bytes]:
+    """Digests of this member's share in every version of the dealer's Deal that is kept."""
+    deals = (record.message for (sender, _), record in state.by_digest.items() if sender == dealer)
+    return [deal.shares[state.context.me] for deal in deals if isinstance(deal, Deal)]
 
 
 # --- envelopes --------------------------------------------------------------------------------------------------------
@@ -189,10 +199,11 @@ def _hear(turn: Turn, envelope: Envelope) -> None:
     if known is not None:
         # [REJECT] A member says one thing for each key
         turn.blame(envelope.sender, "equivocation", known.envelope, envelope)
+        if versions.is_relied_upon(turn.state, record) and _fault(turn, envelope.sender, message) is None:
+            versions.keep(turn, record)
         return
     # [IGNORE] Its attempt is within reach
-    subject = message.key[2] if message.key[0] in (Kind.PROPOSE, Kind.CONFIRM, Kind.COMMIT, Kind.STATUS) else SET
-    if subject not in (SET, OUTCOME) or (message.key[1] > turn.agreement(subject).attempt + MAX_ATTEMPTS_AHEAD):
+    if not is_within_reach(turn.state, message):
         return
     reason = _fault(turn, envelope.sender, message)
     if reason is not None:
@@ -202,14 +213,20 @@ def _hear(turn: Turn, envelope: Envelope) -> None:
     _follow_up(turn, envelope.sender, message)
 
 
+def is_within_reach(state: RoundState, message: AnyMessage) -> bool:
+    """Whether a statement's attempt is near enough to be kept; one that is not may be said again later."""
+    kind, attempt, subject = message.key
+    of = subject if kind in (Kind.PROPOSE, Kind.CONFIRM, Kind.COMMIT, Kind.STATUS) else SET
+    return of in (SET, OUTCOME) and attempt <= state.agreements[of].attempt + MAX_ATTEMPTS_AHEAD
+
+
 def _fault(turn: Turn, sender: int, message: AnyMessage) -> str | None:
     """Why no honest member says this, as far as the message itself shows; None if one might."""
     context = turn.context
     n = context.parameters.n
     match message:
-        case Open() if message.model != context.model or message.previous != context.previous:
-            # [REJECT] A round opens on the result that a quorum signed
-            return "opened on another model"
+        case Open():
+            return _open_fault(context, sender, message)
         case Deal() if len(message.shares) != n:
             # [REJECT] A Deal has a share for every holder
             return "dealt to another committee"
@@ -218,6 +235,12 @@ def _fault(turn: Turn, sender: int, message: AnyMessage) -> str | None:
             return "dealt from another model"
         case Freeze():
             return _freeze_fault(context, sender, message)
+        case Proof() | Receipt() | Complaint() if message.attempt >= context.parameters.max_attempts:
+            # [REJECT] Nobody answers a challenge that no proposer may draw
+            return "answered a challenge after the last attempt"
+        case Complaint() if message.subject >= n:
+            # [REJECT] A complaint is about a member
+            return "complained of nobody"
         case Proof() if len(message.polynomials) != context.proof_bytes:
             # [REJECT] A Proof has a polynomial for each segment and repetition
             return "proof of a wrong size"
@@ -232,6 +255,22 @@ def _fault(turn: Turn, sender: int, message: AnyMessage) -> str | None:
                 return "false signature of a result"
         case _:
             pass
+    return None
+
+
+def _open_fault(context: Context, sender: int, opened: Open) -> str | None:
+    # [REJECT] A round opens on the result that a quorum signed
+    if opened.model != context.model or opened.previous != context.previous:
+        return "opened on another model"
+    # [REJECT] An Open tells the rewards that this result commits to
+    if opened.cumulative != context.cumulative:
+        return "opened with other rewards"
+    # [REJECT] Each member opens in its own turn
+    if opened.attempt != context.rank(sender):
+        return "opened out of turn"
+    # [REJECT] An Open shows the quorum's signatures, so that whoever was away can believe it
+    if opened.previous is not None and not is_signed(context, opened.previous, opened.signatures):
+        return "opened without the signatures of a quorum"
     return None
 
 

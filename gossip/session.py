@@ -19,10 +19,10 @@ from gossip.layout import Layout
 from gossip.messages import Envelope, Open, RoundResult, decode_message, verify_envelope
 from gossip.parameters import Parameters
 from gossip.proofs import proof_size
-from gossip.results import result_signing_digest
+from gossip.results import is_signed
 from gossip.spec import TaskSpec
 from gossip.state import Context, RoundState, Timing
-from gossip.statements import Domain, recover
+from gossip.statements import Domain
 
 MAX_KEPT_AHEAD = 64
 """Envelopes of later rounds that are kept for each sender."""
@@ -30,7 +30,11 @@ MAX_KEPT_AHEAD = 64
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Who a member is, and the consortium that it takes part in; see `Context` for the fields."""
+    """Who a member is, and the consortium that it takes part in; see `Context` for the other fields.
+
+    Attributes:
+        rewards_root: Merkle root of cumulative rewards, 16 bytes of wei each, as a result commits to them.
+    """
 
     me: int
     signers: tuple[bytes, ...]
@@ -39,6 +43,7 @@ class Identity:
     config: bytes
     spec: TaskSpec
     timing: Timing
+    rewards_root: Callable[[tuple[bytes, ...]], bytes]
 
     @property
     def parameters(self) -> Parameters:
@@ -54,6 +59,8 @@ class RoundStart(msgspec.Struct, frozen=True, array_like=True):
         previous: the previous round's result; None in round 0.
         signatures: a quorum's, of that result.
         cumulative: rewards that it commits to, 16 bytes of wei each.
+        seen: bitmaps of the dealer sets of abandoned rounds over the same model, oldest first.
+        knows_all_seen: False for a member that was away and knows only the last of them.
     """
 
     round: int
@@ -61,6 +68,8 @@ class RoundStart(msgspec.Struct, frozen=True, array_like=True):
     previous: RoundResult | None
     signatures: tuple[tuple[int, bytes], ...]
     cumulative: tuple[bytes, ...]
+    seen: tuple[int, ...] = ()
+    knows_all_seen: bool = True
 
 
 class Conduct(msgspec.Struct, frozen=True, array_like=True):
@@ -85,7 +94,7 @@ class Session:
         last: the round before it, for members that still ask.
         down: members without a live connection.
         ahead: envelopes for rounds that have not begun here.
-        latest_open: number of the latest round known to have been opened on a signed result.
+        behind: the Open of the latest round that others have gone on to, on a signed result; None if there is none.
         conduct: the others' faults before the round under way.
     """
 
@@ -94,7 +103,7 @@ class Session:
     last: RoundState | None = None
     down: frozenset[int] = frozenset()
     ahead: tuple[tuple[int, Envelope], ...] = ()
-    latest_open: int = 0
+    behind: Open | None = None
     conduct: Conduct = field(default_factory=Conduct)
 
     @property
@@ -113,7 +122,7 @@ def start(
     """A session at the beginning of a round; `conduct` as `conduct_after` the round before it gave."""
     conduct = conduct or Conduct()
     state, effects = one_round.begin(_context(identity, begin, conduct), now)
-    return Session(identity, state, latest_open=begin.round, conduct=conduct), effects
+    return Session(identity, state, conduct=conduct), effects
 
 
 def conduct_after(session: Session) -> Conduct:
@@ -137,7 +146,7 @@ def advance(session: Session, begin: RoundStart, now: float) -> tuple[Session, l
         current=state,
         last=session.current,
         ahead=tuple((number, envelope) for number, envelope in session.ahead if number > begin.round),
-        latest_open=max(session.latest_open, begin.round),
+        behind=session.behind if session.behind is not None and session.behind.round > begin.round else None,
         conduct=conduct,
     )
     return session, effects, waiting
@@ -157,10 +166,10 @@ def step(session: Session, event: Event, now: float) -> tuple[Session, list[Effe
     return _step_current(session, event, now)
 
 
-def resume(session: Session, now: float) -> tuple[Session, list[Effect]]:
-    """What to do after a restart, once the round's events have been replayed."""
-    state, effects = one_round.resume(session.current, now)
-    return replace(session, current=state), effects
+def resume(session: Session) -> list[Effect]:
+    """What to do after a restart, once the round's events have been replayed; the session stays as it is."""
+    behind: list[Effect] = [] if session.behind is None else [LaggedBehind(session.behind)]
+    return one_round.resume(session.current) + behind
 
 
 def _step_current(session: Session, event: Event, now: float) -> tuple[Session, list[Effect]]:
@@ -182,9 +191,9 @@ def _hear(session: Session, envelope: Envelope, now: float) -> tuple[Session, li
     kept = [number for number, other in session.ahead if other.sender == envelope.sender]
     if len(kept) < MAX_KEPT_AHEAD and (message.round, envelope) not in session.ahead:
         session = replace(session, ahead=(*session.ahead, (message.round, envelope)))
-    is_news = isinstance(message, Open) and message.round > session.latest_open
-    if isinstance(message, Open) and is_news and is_certified(session.identity, message):
-        return replace(session, latest_open=message.round), [LaggedBehind(message)]
+    is_later = isinstance(message, Open) and (session.behind is None or message.round > session.behind.round)
+    if isinstance(message, Open) and is_later and is_certified(session.identity, message):
+        return replace(session, behind=message), [LaggedBehind(message)]
     return session, []
 
 
@@ -194,21 +203,14 @@ def is_certified(identity: Identity, opened: Open) -> bool:
     # [REJECT] A round opens on the result of the round before it, and on its model
     if result is None or result.round != opened.round - 1 or result.model != opened.model:
         return False
-    # [REJECT] The result is of this roster, and so are the rewards
-    if result.config != identity.config or len(opened.cumulative) != len(identity.signers):
+    # [REJECT] The result is of this roster
+    if result.config != identity.config:
         return False
-    digest = result_signing_digest(result, identity.domain)
-    try:
-        signers = [recover(digest, signature) for _, signature in opened.signatures]
-    except BadSignature:
+    # [REJECT] The rewards are those that the result commits to
+    if len(opened.cumulative) != len(identity.signers) or identity.rewards_root(opened.cumulative) != result.rewards:
         return False
     # [REJECT] A quorum of distinct members signed it
-    members = [member for member, _ in opened.signatures]
-    return (
-        len(members) >= identity.parameters.quorum
-        and members[-1] < len(identity.signers)
-        and signers == [identity.signers[member] for member in members]
-    )
+    return is_signed(identity, result, opened.signatures)
 
 
 def _is_genuine(session: Session, envelope: Envelope, message: Open | msgspec.Struct) -> bool:
@@ -236,4 +238,6 @@ def _context(identity: Identity, begin: RoundStart, conduct: Conduct) -> Context
         proof_bytes=proof_size(Layout.for_round(parameters, identity.spec, begin.round)),
         timing=identity.timing,
         left_out=conduct.again - {identity.me},
+        seen=tuple(frozenset(i for i in range(parameters.n) if dealers >> i & 1) for dealers in begin.seen),
+        knows_all_seen=begin.knows_all_seen,
     )

@@ -77,6 +77,8 @@ class Context:
         cumulative: rewards that `previous` commits to, 16 bytes each.
         proof_bytes: size of a well-formed Proof.
         left_out: members whose dealings this one does not propose, because they were named again and again.
+        seen: dealer sets over the same model whose sums somebody may have seen, oldest first: of abandoned rounds.
+        knows_all_seen: False for a member that was away, and knows only the last of them.
     """
 
     me: int
@@ -94,6 +96,8 @@ class Context:
     proof_bytes: int
     timing: Timing
     left_out: frozenset[int] = frozenset()
+    seen: tuple[frozenset[int], ...] = ()
+    knows_all_seen: bool = True
 
     @property
     def members(self) -> range:
@@ -107,11 +111,9 @@ class Context:
             return None
         return last.round, last.dealer_set
 
-    @property
-    def seen_before(self) -> frozenset[int]:
-        """Dealers of a set over the same model whose sum somebody may have seen: the previous round's, if abandoned."""
-        last = self.previous
-        return last.dealer_set if last is not None and last.outcome == 2 else frozenset()
+    def rank(self, member: int) -> int:
+        """How many proposers stay silent before it is this member's turn to open the round."""
+        return (member - self.round) % self.parameters.n
 
     def proposer(self, attempt: int) -> int:
         return self.parameters.proposer(self.round, attempt)
@@ -143,11 +145,26 @@ class Agreement:
 
 @dataclass(slots=True)
 class RoundState:
-    """One member's view of one round; see the module's docstring."""
+    """One member's view of one round; see the module's docstring.
+
+    Attributes:
+        heard: first version of each statement, by (kind, attempt, subject), then by sender.
+        by_digest: Deals, Proofs and Receipts by (sender, digest), with the second versions that others rely on.
+        values: by digest, what may be voted for.
+        timers: when each wait ends; fired: waits that have.
+        begun: work asked for; done: what is done once.
+        shares: digests of what each dealer sent.
+        payloads: digests of public bytes that are here.
+        checked: by (dealer, digest of its share, digest of its Proof), whether these agree.
+        proved: own polynomials by attempt.
+        decoded: (model, why there is none, score direction).
+        result: how the round ended; None until then.
+    """
 
     context: Context
     phase: str = "OPEN"
     heard: dict[tuple[Kind, int, int], dict[int, Record]] = field(default_factory=dict)
+    by_digest: dict[tuple[int, bytes], Record] = field(default_factory=dict)
     values: dict[bytes, Value] = field(default_factory=dict)
     timers: dict[str, float] = field(default_factory=dict)
     fired: frozenset[str] = frozenset()
@@ -158,7 +175,7 @@ class RoundState:
     false_dealers: frozenset[int] = frozenset()
     shares: dict[int, frozenset[bytes]] = field(default_factory=dict)
     payloads: frozenset[bytes] = frozenset()
-    checked: dict[tuple[int, int], bool] = field(default_factory=dict)
+    checked: dict[tuple[int, bytes, bytes], bool] = field(default_factory=dict)
     own_shares: tuple[bytes, ...] | None = None
     proved: dict[int, bytes] = field(default_factory=dict)
     own_sum: bytes | None = None
@@ -174,6 +191,7 @@ class RoundState:
         return replace(
             self,
             heard=dict(self.heard),
+            by_digest=dict(self.by_digest),
             values=dict(self.values),
             timers=dict(self.timers),
             shares=dict(self.shares),
@@ -199,6 +217,9 @@ class RoundState:
         for records in self.heard.values():
             for record in records.values():
                 yield record.envelope
+        for (sender, _), record in self.by_digest.items():
+            if self.heard[record.message.key][sender] is not record:
+                yield record.envelope
 
 
 class Turn:
@@ -219,6 +240,11 @@ class Turn:
             return None
         return record.message, record.digest
 
+    def find(self, kind: type[_M], member: int, name: bytes) -> _M | None:
+        """The member's Deal, Proof or Receipt with this digest, in whichever version and attempt; None if not heard."""
+        record = self.state.by_digest.get((member, name))
+        return record.message if record is not None and isinstance(record.message, kind) else None
+
     def all(self, kind: type[_M], attempt: int = 0, subject: int = 0) -> dict[int, _M]:
         """Every statement of this key, by sender."""
         records = self.state.records(kind.kind, attempt, subject)
@@ -230,6 +256,12 @@ class Turn:
     def keep(self, sender: int, record: Record) -> None:
         key = record.message.key
         self.state.heard[key] = {**self.state.heard.get(key, {}), sender: record}
+        if key[0] in (Kind.DEAL, Kind.PROOF, Kind.RECEIPT):
+            self.state.by_digest[sender, record.digest] = record
+
+    def keep_version(self, record: Record) -> None:
+        """Keep a second version of a Deal, Proof or Receipt, beside the one that was heard first."""
+        self.state.by_digest[record.envelope.sender, record.digest] = record
 
     # what is said and done
 

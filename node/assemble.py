@@ -30,7 +30,7 @@ from node.progress import Progress
 from node.runner import Habits, Node
 from node.store import STORE_FILE, Store
 from node.tasks import load_task
-from node.workshop import Workshop
+from node.workshop import Workshop, committed_rewards
 
 EVALUATION_FILE = "evaluation.json"
 LOCAL_MODEL_FILE = "local.npz"
@@ -74,6 +74,7 @@ def assemble(folder: Path, config: Config, keys: Keys, pause_at: tuple[int, str]
         config=roster.config_digest,
         spec=spec,
         timing=config.gossip.timing(),
+        rewards_root=committed_rewards,
     )
     workshop = Workshop(identity, learner, store, client.terms(), secrets.token_bytes)
     own = config.node

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from gossip.events import Heard, PeerDown, PeerUp
+from gossip.round import MAX_SHARES_KEPT, announced_shares
 from gossip.shamir import blob_size
 from node.frames import Summary, decode_frame, encode_frame
 from node.transfers import public_names
@@ -21,6 +22,8 @@ class Door:
     def __init__(self, node: Node) -> None:
         self._node = node
         self._members = {member.peer_id: member.index for member in node.roster.members}
+        self._offered_in = -1
+        self._offered: dict[int, set[bytes]] = {}
 
     def on_connected(self, peer_id: str) -> None:
         self._node.reporter.connected(peer_id)
@@ -40,7 +43,9 @@ class Door:
             for envelope in node.exchange.lacking(peer_id, frame, node.current):
                 node.transport.announce(encode_frame(envelope), to=peer_id)
         elif node.current is not None and node.exchange.is_news(frame, node.current):
-            node.enqueue(Heard(frame))
+            has_room = node.enqueue(Heard(frame))
+            if not has_room:
+                node.exchange.forget(frame)
 
     def judge_offer(self, peer_id: str, header: bytes, size: int, digest: bytes) -> str | None:
         node = self._node
@@ -54,8 +59,22 @@ class Door:
             return "another round is under way here"
         if digest in node.current.current.shares.get(dealer, frozenset()):
             return "it is here already"
+        if not self._is_expected(round_id, dealer, digest):
+            return "another share of this dealing was announced, or is here"
         expected = blob_size(node.workshop.layout, dealer, node.me)
         return None if size == expected else f"a share has {expected} bytes here, and the offer {size}"
+
+    def _is_expected(self, round_id: int, dealer: int, digest: bytes) -> bool:
+        """Whether to take a share: the one that its dealer announced, or, before that is heard, one or two others."""
+        if round_id != self._offered_in:
+            self._offered_in, self._offered = round_id, {}
+        offered = self._offered.setdefault(dealer, set())
+        current = self._node.session.current
+        announced = announced_shares(current, dealer)
+        if digest not in offered and digest not in announced and (announced or len(offered) >= MAX_SHARES_KEPT):
+            return False
+        offered.add(digest)
+        return True
 
     def on_payload(self, peer_id: str, header: bytes, payload: bytes) -> None:
         node = self._node

@@ -11,7 +11,8 @@ from gossip.messages import Envelope, decode_envelope, encode
 
 ENVELOPE, SUMMARY = b"E", b"S"
 _ID_BYTES = 8
-_MOST_IDS = 16_384
+MOST_IDS = 16_384
+"""Envelopes that one summary lists."""
 
 
 class Summary(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
@@ -30,8 +31,8 @@ class Summary(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_field
     ids: bytes
 
     def __post_init__(self) -> None:
-        if len(self.ids) > _MOST_IDS * _ID_BYTES or len(self.ids) % _ID_BYTES:
-            raise MalformedMessage("a summary lists at most 16384 whole ids")
+        if len(self.ids) > MOST_IDS * _ID_BYTES or len(self.ids) % _ID_BYTES:
+            raise MalformedMessage(f"a summary lists at most {MOST_IDS} whole ids")
         if self.round < 0 or len(self.phase) > 16:
             raise MalformedMessage("a summary names a round and a phase")
 

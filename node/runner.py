@@ -19,7 +19,6 @@ import structlog
 import trio
 
 from gossip import session as sessions
-from gossip.errors import MalformedMessage
 from gossip.events import (
     Announce,
     Blame,
@@ -54,7 +53,7 @@ from node.progress import Progress
 from node.reporter import Reporter
 from node.store import Store
 from node.sync import Exchange, summarise
-from node.transfers import IsWanted, Transfers, complaint_of
+from node.transfers import IsWanted, Transfers
 from node.workshop import MissingModel, Workshop
 
 log = structlog.get_logger()
@@ -188,7 +187,7 @@ class Node:
         session, _ = sessions.start(identity, saved.start, saved.now, saved.conduct)
         for at, body in logged:
             session, _ = sessions.step(session, decode_event(body), at)
-        self.current, effects = sessions.resume(session, self._now())
+        self.current, effects = session, sessions.resume(session)
         self.exchange.begin(self.session)
         self.reporter.replayed(saved.start.round, len(logged))
         await self._perform(effects)
@@ -304,12 +303,17 @@ class Node:
             raise MissingModel(name)
         return data
 
-    def enqueue(self, item: Event | RoundStart, round_id: int | None = None) -> None:
-        """Have something handled, after what waits already; `round_id` if it means nothing in any other round."""
+    def enqueue(self, event: Event, round_id: int | None = None) -> bool:
+        """Have something handled, after what waits already; `round_id` if it means nothing in any other round.
+
+        False if there is no room: for what peers bring, and will bring again.
+        """
         try:
-            self._send.send_nowait(item if isinstance(item, RoundStart) else (round_id, item))
+            self._send.send_nowait((round_id, event))
         except trio.WouldBlock:
-            log.warning("event.dropped", kind=type(item).__name__)
+            log.warning("event.dropped", kind=type(event).__name__)
+            return False
+        return True
 
     def _until(self, round_id: int) -> IsWanted:
         return lambda: self.round == round_id and not self._is_finished
@@ -331,8 +335,8 @@ class Node:
                     size = blob_size(self.workshop.layout, dealer, self.me)
                     accept = partial(self.workshop.accept_share, self.round, dealer)
                     self._nursery.start_soon(self._fetch, name, size, [dealer], accept)
-                case FetchPayload(holder, name):
-                    self._fetch_payload(holder, name)
+                case FetchPayload(holder, name, dealer):
+                    self._fetch_payload(holder, name, dealer)
                 case Settled(result, signatures, attempt):
                     self._finish_soon(
                         result, signatures, attempt, partial(self.workshop.next_start, result, signatures)
@@ -361,7 +365,7 @@ class Node:
                 # What is done is in the store or can be done again: a node that has to stop waits for no training.
                 event = await trio.to_thread.run_sync(call, limiter=self._vectors, abandon_on_cancel=True)  # type: ignore[call-arg]
                 if event is not None:
-                    self.enqueue(event, round_id)
+                    await self._send.send((round_id, event))
 
     def _perform_work(self, round_id: int, work: Work) -> Event | None:
         """In the worker thread, which may have been waited for while the next round began."""
@@ -383,14 +387,9 @@ class Node:
 
         `attempt` is None where others ended it while this node was away.
         """
-        try:
-            if not await self._has_model(result):
-                return
-            start = make_start()
-        except MalformedMessage as error:
-            log.warning("open.refused", round=result.round + 1, reason=str(error))
-            self._finishing = self.round - 1
+        if not await self._has_model(result):
             return
+        start = make_start()
         self.store.save_checkpoint(result.round, result.model, self._model(result.model))
         self.store.queue_result(result.round, msgspec.msgpack.encode((result, signatures)))
         extra = await trio.to_thread.run_sync(self.on_settled, result, limiter=self._vectors)
@@ -398,7 +397,7 @@ class Node:
         self.reporter.settled(result, attempt, seconds, extra)
         if attempt is not None and result.round < self.last_round:
             await trio.sleep(self.habits.rest_seconds)
-        self.enqueue(start)
+        await self._send.send(start)
 
     async def _has_model(self, result: RoundResult) -> bool:
         """Whether the result's model is here, fetched if need be; False once a later round's is wanted instead."""
@@ -422,13 +421,11 @@ class Node:
         shares = await trio.to_thread.run_sync(make, limiter=self._vectors)
         await self._transfers.push_shares(round_id, shares, self._until(round_id))
 
-    def _fetch_payload(self, holder: int, name: bytes) -> None:
+    def _fetch_payload(self, holder: int, name: bytes, dealer: int | None) -> None:
         """A partial sum, or a share that its holder complained about; from the holder first, then from anyone."""
         members = sorted(self._peer_ids, key=lambda index: (index != holder, index))
-        complaint = complaint_of(self.session, name)
-        size = self.workshop.partial_sum_bytes()
-        if complaint is not None:
-            size = blob_size(self.workshop.layout, *complaint)
+        layout = self.workshop.layout
+        size = self.workshop.partial_sum_bytes() if dealer is None else blob_size(layout, dealer, holder)
         self._nursery.start_soon(self._fetch, name, size, members, self.workshop.accept_payload)
 
     async def _fetch(self, name: bytes, size: int, members: list[int], accept: Callable[[bytes], Event | None]) -> None:
@@ -436,7 +433,7 @@ class Node:
         data = await self._transfers.fetch(name, size, members, self._until(round_id))
         event = accept(data) if data is not None and round_id == self.round else None
         if event is not None:
-            self.enqueue(event, round_id)
+            await self._send.send((round_id, event))
 
     # --- exchange ---------------------------------------------------------------------------------------------------
 

@@ -18,7 +18,7 @@ from typing import Any
 from node.errors import StoreError
 
 STORE_FILE = "node.store"
-_VERSION = 1
+_VERSION = 2
 _ROUNDS_KEPT = 2
 _MODELS_KEPT = 4
 
@@ -26,6 +26,7 @@ _SCHEMA = """
 CREATE TABLE rounds (round INTEGER PRIMARY KEY, start BLOB NOT NULL);
 CREATE TABLE events (seq INTEGER PRIMARY KEY, round INTEGER NOT NULL, now REAL NOT NULL, body BLOB NOT NULL);
 CREATE TABLE blobs (name BLOB PRIMARY KEY, round INTEGER NOT NULL, data BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE secrets (what TEXT, round INTEGER, data BLOB NOT NULL, PRIMARY KEY (what, round));
 CREATE TABLE private (round INTEGER PRIMARY KEY, data BLOB NOT NULL);
 CREATE TABLE results (round INTEGER PRIMARY KEY, data BLOB NOT NULL, tx TEXT);
 CREATE TABLE models (round INTEGER PRIMARY KEY, digest BLOB NOT NULL, data BLOB NOT NULL);
@@ -69,7 +70,8 @@ class Store:
             db.execute("INSERT OR REPLACE INTO rounds VALUES (?, ?)", (round_id, start))
             db.execute("DELETE FROM rounds WHERE round < ?", (round_id,))
             db.execute("DELETE FROM events WHERE round < ?", (round_id,))
-            db.execute("DELETE FROM blobs WHERE round < ?", (round_id - _ROUNDS_KEPT,))
+            for table in ("blobs", "secrets"):
+                db.execute(f"DELETE FROM {table} WHERE round < ?", (round_id - _ROUNDS_KEPT,))
 
     def current_round(self) -> tuple[int, bytes] | None:
         """The latest round begun and its start; None in a new store."""
@@ -98,6 +100,16 @@ class Store:
     def get(self, name: bytes) -> bytes | None:
         """What was put, if it is still kept."""
         row = self._row("SELECT data FROM blobs WHERE name = ?", name)
+        return None if row is None else bytes(row[0])
+
+    def put_secret(self, what: str, round_id: int, data: bytes) -> None:
+        """Keep what never leaves this node until two rounds later."""
+        with self._change() as db:
+            db.execute("INSERT OR REPLACE INTO secrets VALUES (?, ?, ?)", (what, round_id, data))
+
+    def get_secret(self, what: str, round_id: int) -> bytes | None:
+        """What was put of this round, if it is still kept."""
+        row = self._row("SELECT data FROM secrets WHERE what = ? AND round = ?", what, round_id)
         return None if row is None else bytes(row[0])
 
     # --- private parameters, results, models ------------------------------------------------------------------------

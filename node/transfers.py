@@ -73,12 +73,3 @@ def public_names(session: Session) -> set[bytes]:
             if own is not None and isinstance(own.message, Complaint):
                 names.add(own.message.share)
     return names
-
-
-def complaint_of(session: Session, name: bytes) -> tuple[int, int] | None:
-    """(dealer, holder) of the share with this digest, if a complaint made it public."""
-    for records in session.current.heard.values():
-        for holder, record in records.items():
-            if isinstance(record.message, Complaint) and record.message.share == name:
-                return record.message.subject, holder
-    return None

@@ -54,6 +54,8 @@ Vector = NDArray[np.float64]
 Words = NDArray[np.uint32]
 
 _SEED_BYTES = 32
+_OWN_DEALING = "own dealing"
+_HELD_SHARES = "held shares"
 
 
 class MissingModel(Exception):
@@ -110,13 +112,19 @@ class Learner(Protocol):
 
 
 class Blobs(Protocol):
-    """Bytes by name, forgotten two rounds later."""
+    """Bytes by their digest, and secrets that no digest leads to; both forgotten two rounds later."""
 
     def put(self, name: bytes, round_id: int, data: bytes) -> None:
         """Store durably."""
 
     def get(self, name: bytes) -> bytes | None:
         """What is stored, if it is."""
+
+    def put_secret(self, what: str, round_id: int, data: bytes) -> None:
+        """Store durably what never leaves this member."""
+
+    def get_secret(self, what: str, round_id: int) -> bytes | None:
+        """The secret, if it is stored."""
 
 
 class Workshop:
@@ -159,9 +167,9 @@ class Workshop:
                 return Dealt(self._own_dealing(deal_now=True).digests)
             case Prove(attempt, challenge):
                 return Proved(attempt, proofs.prove(self._own_dealing(), challenge, attempt))
-            case CheckShare(attempt, dealer, name, challenge, polynomials):
-                agrees = self._agrees(name, dealer, self.identity.me, challenge, polynomials, attempt)
-                return ShareChecked(attempt, dealer, agrees)
+            case CheckShare(attempt, dealer, share, proof, challenge, polynomials):
+                agrees = self._agrees(share, dealer, self.identity.me, challenge, polynomials, attempt)
+                return ShareChecked(dealer, share, proof, agrees)
             case CheckComplaint(attempt, holder, dealer, name, challenge, polynomials):
                 agrees = self._agrees(name, dealer, holder, challenge, polynomials, attempt)
                 return ComplaintChecked(attempt, holder, dealer, not agrees)
@@ -227,19 +235,29 @@ class Workshop:
 
         Raises:
             MissingModel: its model is not stored yet.
-            MalformedMessage: the cumulative rewards are not those that the signed result commits to.
         """
-        result = opened.previous
-        if result is None or rewards.rewards_root(_amounts(opened.cumulative)) != result.rewards:
-            raise MalformedMessage("the cumulative rewards are not those that the result commits to")
-        return self._start(result, opened.signatures, opened.cumulative)
+        if opened.previous is None:
+            raise ValueError("round 0 is opened on no result")
+        return self._start(opened.previous, opened.signatures, opened.cumulative)
 
     def _start(
         self, result: RoundResult, signatures: tuple[tuple[int, bytes], ...], cumulative: tuple[bytes, ...]
     ) -> RoundStart:
         if self.blobs.get(result.model) is None:
             raise MissingModel(result.model)
-        return RoundStart(result.round + 1, result.model, result, signatures, cumulative)
+        seen, knows_all = self._seen_after(result)
+        return RoundStart(result.round + 1, result.model, result, signatures, cumulative, seen, knows_all)
+
+    def _seen_after(self, result: RoundResult) -> tuple[tuple[int, ...], bool]:
+        """The dealer sets over the result's model whose sums somebody may have seen, and whether these are all."""
+        if result.outcome == SETTLED:
+            return (), True
+        is_own = result.round == self.start.round
+        before = self.start.seen if is_own else ()
+        # An abandoned round names a set if there was any.
+        knows_all = self.start.knows_all_seen if is_own else not result.dealers
+        is_new = result.dealers and result.dealers not in before
+        return (*before, result.dealers) if is_new else before, knows_all
 
     def _cumulative_after(self, result: RoundResult) -> list[int]:
         n = self.layout.parameters.n
@@ -251,11 +269,8 @@ class Workshop:
     def _layout(self, round_id: int) -> Layout:
         return Layout.for_round(self.identity.parameters, self.identity.spec, round_id)
 
-    def _private_name(self, what: str, round_id: int) -> bytes:
-        return digest(what, self.identity.config, round_id.to_bytes(8, "big"))
-
     def _stored_dealing(self) -> bytes | None:
-        return self.blobs.get(self._private_name("own dealing", self.start.round))
+        return self.blobs.get_secret(_OWN_DEALING, self.start.round)
 
     def _own_dealing(self, deal_now: bool = False) -> shamir.Dealing:
         """The round's one dealing, from its stored seed and payload; made and stored first if `deal_now`."""
@@ -266,7 +281,7 @@ class Workshop:
             if not deal_now:
                 raise LookupError("nothing has been dealt in this round")
             stored = self._random_bytes(_SEED_BYTES) + encode_words(self._payload())
-            self.blobs.put(self._private_name("own dealing", self.start.round), self.start.round, stored)
+            self.blobs.put_secret(_OWN_DEALING, self.start.round, stored)
         seed, encoded = stored[:_SEED_BYTES], stored[_SEED_BYTES:]
         payload = decode_words(encoded, len(encoded) // 3)
         self._dealing = shamir.deal(payload, self.layout, self.identity.me, seed)
@@ -303,7 +318,7 @@ class Workshop:
         name = blob_digest(data)
         self.blobs.put(name, self.start.round, data)
         held = msgspec.msgpack.encode(shares)
-        self.blobs.put(self._private_name("held shares", self.start.round), self.start.round, held)
+        self.blobs.put_secret(_HELD_SHARES, self.start.round, held)
         return Summed(name)
 
     def _open_own(self, name: bytes, dealer: int, layout: Layout) -> Words:
@@ -365,7 +380,7 @@ class Workshop:
         return digest("direction", self._direction.values.astype("<i8").tobytes())
 
     def _answer(self, scored: int, dealers: frozenset[int]) -> Answered:
-        held = self.blobs.get(self._private_name("held shares", scored))
+        held = self.blobs.get_secret(_HELD_SHARES, scored)
         if held is None:
             return Answered(())
         names = dict(msgspec.msgpack.decode(held, type=tuple[tuple[int, bytes], ...]))
@@ -421,6 +436,11 @@ class Workshop:
             rewards=rewards.rewards_root(cumulative),
             rewards_total=sum(cumulative).to_bytes(16, "big"),
         )
+
+
+def committed_rewards(cumulative: tuple[bytes, ...]) -> bytes:
+    """The Merkle root by which a result commits to cumulative rewards, 16 bytes of wei each."""
+    return rewards.rewards_root(_amounts(cumulative))
 
 
 def _amounts(cumulative: tuple[bytes, ...]) -> list[int]:

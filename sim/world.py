@@ -38,7 +38,7 @@ from gossip.spec import TaskSpec, blob_digest
 from gossip.state import Timing
 from gossip.statements import Domain, Kind, address_of, sign
 from ledger.types import VaultTerms
-from node.workshop import Learner, MissingModel, Workshop
+from node.workshop import Learner, MissingModel, Workshop, committed_rewards
 from sim.keys import member_key
 
 Lie = Callable[["SimulatedNode", list[Effect]], list[Effect]]
@@ -95,6 +95,13 @@ class MemoryBlobs:
 
     def __init__(self) -> None:
         self._data: dict[bytes, tuple[int, bytes]] = {}
+        self._secrets: dict[tuple[str, int], bytes] = {}
+
+    def put_secret(self, what: str, round_id: int, data: bytes) -> None:
+        self._secrets[what, round_id] = data
+
+    def get_secret(self, what: str, round_id: int) -> bytes | None:
+        return self._secrets.get((what, round_id))
 
     def put(self, name: bytes, round_id: int, data: bytes) -> None:
         self._data[name] = (round_id, data)
@@ -105,12 +112,13 @@ class MemoryBlobs:
 
     def copy(self) -> MemoryBlobs:
         twin = MemoryBlobs()
-        twin._data = dict(self._data)
+        twin._data, twin._secrets = dict(self._data), dict(self._secrets)
         return twin
 
     def prune(self, oldest_round: int) -> None:
         """Forget what belongs to rounds before `oldest_round`."""
         self._data = {name: item for name, item in self._data.items() if item[0] >= oldest_round}
+        self._secrets = {key: data for key, data in self._secrets.items() if key[1] >= oldest_round}
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,6 +204,7 @@ class World:
                 config=bytes(31) + b"\1",
                 spec=spec,
                 timing=self.scenario.timing,
+                rewards_root=committed_rewards,
             )
             blobs = MemoryBlobs()
             blobs.put(start.model, 0, model)
@@ -271,7 +280,7 @@ class World:
         if not is_new:
             for at, event in node.log:
                 session, _ = sessions.step(session, event, at)
-            session, effects = sessions.resume(session, self.now)
+            effects = sessions.resume(session)
         node.session = session
         self._perform(node, effects)
         self._tick_when_due(node)
@@ -349,7 +358,7 @@ class World:
                         self._push(node, self.nodes[holder], node.round, blob)
             case FetchShare(dealer, name):
                 self._fetch_share(node, self.nodes[dealer], name, node.round)
-            case FetchPayload(_, name):
+            case FetchPayload(_, name, _):
                 self._fetch_payload(node, name, node.round)
             case Settled(result, signatures, _):
                 self._finish(node, result, lambda: node.workshop.next_start(result, signatures))

@@ -92,7 +92,7 @@ class Limits:
         min_bytes_per_second: the slowest bearable rate is added.
     """
 
-    max_announcement_bytes: int = 512 * KIB
+    max_announcement_bytes: int = 640 * KIB
     max_queued_announcements: int = 1024
     max_queued_bytes: int = 16 * MIB
     max_header_bytes: int = 64 * KIB

@@ -10,6 +10,7 @@ from msgspec import structs
 from gossip.chunks import decode_words, encode_words
 from gossip.events import Announce, Answered, AnswerScores, Effect, Event, Prove, Proved, Summed, SumShares, Tell, Work
 from gossip.messages import (
+    SET,
     Commit,
     Complaint,
     Confirm,
@@ -18,6 +19,7 @@ from gossip.messages import (
     Freeze,
     Message,
     Open,
+    OutcomeValue,
     Proof,
     Propose,
     Receipt,
@@ -87,8 +89,8 @@ class UnequalDealing:
         return getattr(self._honest, name)
 
 
-def deal_unequally(world: World, dealer: int, victim: int) -> None:
-    """Have `dealer` give `victim` a share that contradicts the others."""
+def deal_unequally(world: World, dealer: int, victim: int, *, is_canonical: bool = True) -> None:
+    """Have `dealer` give `victim` a share that contradicts the others, or that is not even one."""
     workshop = world.nodes[dealer].workshop
     honest = workshop._own_dealing
 
@@ -98,12 +100,28 @@ def deal_unequally(world: World, dealer: int, victim: int) -> None:
         nonce, rest = blob[:16], blob[16:]
         if len(rest) == 16:
             changed = bytes([rest[0] ^ 1]) + rest[1:]
+        elif not is_canonical:
+            changed = b"\xff" * len(rest)
         else:
             words = decode_words(rest, len(rest) // 3)
             changed = encode_words(np.concatenate([(words[:1] + 1) % MODULUS, words[1:]]).astype(np.uint32))
         return UnequalDealing(dealing, victim, nonce + changed)
 
     workshop._own_dealing = unequal  # type: ignore[method-assign, assignment]
+
+
+def deal_late(world: World, dealer: int, victim: int) -> None:
+    """Have `dealer` give `victim` its share only when that one has said its Receipt."""
+    workshop, receiver = world.nodes[dealer].workshop, world.nodes[victim]
+    shares, share_of = workshop.shares, workshop.share_of
+    workshop.shares = lambda: (share for share in shares() if share[0] != victim)  # type: ignore[method-assign]
+
+    def late_share_of(holder: int, name: bytes) -> bytes | None:
+        assert receiver.session is not None
+        has_receipt = victim in receiver.session.current.records(Kind.RECEIPT)
+        return share_of(holder, name) if holder != victim or has_receipt else None
+
+    workshop.share_of = late_share_of  # type: ignore[method-assign]
 
 
 def signed(node: SimulatedNode, message: Message) -> Envelope:
@@ -178,6 +196,30 @@ def equivocate(kind: Kind) -> Callable[[SimulatedNode, list[Effect]], list[Effec
     return lie
 
 
+def tell_apart(kind: Kind, victim: int, stops_at: int = SET) -> Callable[[SimulatedNode, list[Effect]], list[Effect]]:
+    """Show one member another version of a statement than the others, and stop after one's Commit."""
+    is_mute = False
+
+    def lie(node: SimulatedNode, effects: list[Effect]) -> list[Effect]:
+        nonlocal is_mute
+        told: list[Effect] = []
+        for effect in effects:
+            message = decode_message(effect.envelope.body) if isinstance(effect, Announce) else None
+            if is_mute:
+                continue
+            is_mute = isinstance(message, Commit) and message.subject == stops_at
+            other = other_version(node, message) if message is not None and message.kind is kind else None
+            if other is None or not isinstance(effect, Announce):
+                told.append(effect)
+                continue
+            versions = (effect.envelope, signed(node, other))
+            others = (member for member in range(len(node.identity.signers)) if member != node.me)
+            told += [Tell(member, (versions[member == victim],)) for member in others]
+        return told
+
+    return lie
+
+
 def other_version(node: SimulatedNode, message: Message) -> Message | None:
     """Another statement of the same key that breaks no other rule; None if there is none."""
     match message:
@@ -195,6 +237,9 @@ def other_version(node: SimulatedNode, message: Message) -> Message | None:
         case Propose() if isinstance(message.value, SetValue):
             value = structs.replace(message.value, deals=message.value.deals[:-1], proofs=message.value.proofs[:-1])
             return structs.replace(message, value=value)
+        case Propose() if isinstance(message.value, OutcomeValue):
+            result = structs.replace(message.value.result, model=blob_digest(b"another"))
+            return structs.replace(message, value=OutcomeValue(result))
         case Confirm() | Commit():
             return structs.replace(message, value=blob_digest(b"another"))
         case Reveal():

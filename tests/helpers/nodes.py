@@ -23,7 +23,7 @@ from ledger.types import Member, Roster, VaultTerms
 from node.progress import Progress
 from node.runner import Habits, Node
 from node.store import Store
-from node.workshop import Contribution, PublicSums, Workshop
+from node.workshop import Contribution, PublicSums, Workshop, committed_rewards
 from sim.keys import member_key
 from tests.helpers.learners import KnownLearner, first_model, small_spec
 
@@ -163,6 +163,7 @@ def make_node(folder: Path, spec: TaskSpec, index: int, n: int, *, habits: Habit
         config=bytes([7]) * 32,
         spec=spec,
         timing=TIMING,
+        rewards_root=committed_rewards,
     )
     members = tuple(
         Member(i, "0x" + signer.hex(), "0x" + signer.hex(), f"m{i}", peer_id(i), "127.0.0.1", 1 + i)

@@ -6,7 +6,18 @@ import pytest
 
 from gossip import round as one_round
 from gossip.events import Announce, Blame, Heard
-from gossip.messages import SET, Certificate, Confirm, Propose, SetValue, Status, decode_message, value_digest
+from gossip.messages import (
+    OUTCOME,
+    SET,
+    Certificate,
+    Confirm,
+    Freeze,
+    Propose,
+    SetValue,
+    Status,
+    decode_message,
+    value_digest,
+)
 from gossip.statements import Kind
 from sim.world import Scenario
 from tests.helpers import liars
@@ -49,6 +60,41 @@ def test_a_false_share_costs_its_dealer_the_round_and_nobody_else(victim: int) -
     assert any(decode_message(e.body).key[0] is Kind.COMPLAINT for e in world.said.values())
 
 
+@pytest.mark.parametrize("is_canonical", [True, False])
+def test_a_false_share_that_comes_after_the_receipt_is_not_added(is_canonical: bool) -> None:
+    """The holder would be blamed for its partial sum, or fail over words that are no field elements."""
+    dealer, victim = 1, 3
+    world = known_world(4, saved=saved_after(4, 0), last_round=1)
+    liars.deal_unequally(world, dealer, victim, is_canonical=is_canonical)
+    liars.deal_late(world, dealer, victim)
+    world.run(300).run_on(3.0)
+    assert_agreement(world, liars=frozenset({dealer}))
+    assert world.blamed() == {dealer}
+    assert dealer in world.nodes[0].results[1].dealer_set
+    complaints = [e for e in world.said.values() if decode_message(e.body).kind is Kind.COMPLAINT]
+    assert [envelope.sender for envelope in complaints] == [victim]
+
+
+@pytest.mark.parametrize("subject", [SET, OUTCOME])
+def test_a_proposer_that_shows_one_member_another_value_and_stops_does_not_hold_up_the_round(subject: int) -> None:
+    """That member never heard the value for which the others voted, and the others are not enough without it."""
+    proposer = 1
+    scenario = Scenario(lies={proposer: liars.tell_apart(Kind.PROPOSE, 0, subject)})
+    world = known_world(4, saved=saved_after(4, 0), last_round=1, scenario=scenario).run(300)
+    assert_agreement(world, liars=frozenset({proposer}))
+    assert world.blamed() <= {proposer}
+
+
+@pytest.mark.parametrize("kind", [Kind.DEAL, Kind.PROOF, Kind.RECEIPT], ids=lambda kind: kind.name)
+def test_a_dealer_that_shows_one_member_another_version_and_stops_loses_no_round(kind: Kind) -> None:
+    liar = 3
+    scenario = Scenario(lies={liar: liars.tell_apart(kind, 0)})
+    world = known_world(4, saved=saved_after(4, 0), last_round=1, scenario=scenario).run(300)
+    assert_agreement(world, liars=frozenset({liar}))
+    assert world.blamed() == {liar}
+    assert world.nodes[0].results[1].outcome == 1
+
+
 @pytest.mark.parametrize(
     ("is_its_share", "reason"),
     [(True, "false complaint"), (False, "complaint about a share that was never dealt")],
@@ -73,11 +119,13 @@ def test_a_two_faced_proposer_makes_no_second_set_final(n: int) -> None:
     assert world.blamed() == {proposer}
 
 
-@pytest.mark.parametrize("kind", sorted(set(Kind) - {Kind.COMPLAINT, Kind.STATUS}), ids=lambda kind: kind.name)
+@pytest.mark.parametrize(
+    "kind", sorted(set(Kind) - {Kind.OPEN, Kind.COMPLAINT, Kind.STATUS}), ids=lambda kind: kind.name
+)
 @pytest.mark.parametrize("n", [4, 7])
 def test_who_says_two_things_is_named_with_both(n: int, kind: Kind) -> None:
     proposer, other = 2 % n, 3
-    liar = proposer if kind in (Kind.OPEN, Kind.FREEZE, Kind.PROPOSE) else other
+    liar = proposer if kind in (Kind.FREEZE, Kind.PROPOSE) else other
     scenario = Scenario(lies={liar: liars.equivocate(kind)})
     world = known_world(n, saved=saved_after(n, 1), scenario=scenario).run(300).run_on(3.0)
     assert_agreement(world, liars=frozenset({liar}))
@@ -112,11 +160,17 @@ def test_who_is_named_in_two_rounds_is_left_out_of_the_third() -> None:
     scenario = Scenario(lies={liar: liars.equivocate(Kind.RECEIPT)}, exchange_seconds=0.1)
     world = known_world(4, rounds=4, scenario=scenario).run(300)
     assert_agreement(world, liars=frozenset({liar}))
-    sets = [world.nodes[0].results[round_id].dealer_set for round_id in range(6)]
     named = [min(t for t, m, e in world.effects(Blame) if m == member) for member in (0, 2, 3)]
     assert len(named) == 3, "every honest member met both versions"
-    assert liar in sets[0]
-    assert all(liar not in dealers for dealers in sets[4:]), sets
+    assert liar in world.nodes[0].results[0].dealer_set
+    said = [(key, decode_message(envelope.body)) for key, envelope in world.said.items()]
+    frozen = [
+        (round_id, {dealer for dealer, _ in message.deals})
+        for (sender, round_id, *_), message in said
+        if isinstance(message, Freeze) and sender != liar and round_id >= 3
+    ]
+    assert frozen
+    assert all(liar not in dealers for _, dealers in frozen), frozen
 
 
 @pytest.mark.parametrize("has_moved_on", [False, True])

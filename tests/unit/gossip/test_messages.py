@@ -36,7 +36,9 @@ from gossip.messages import (
     decode_message,
     encode,
 )
+from gossip.parameters import Parameters
 from gossip.statements import Kind
+from gossip.transport.interface import Limits
 
 D = bytes(range(32))
 SIGNATURE = bytes(64)
@@ -133,6 +135,20 @@ def test_another_encoding_of_the_same_message_is_refused() -> None:
     assert body[round_at] == 3
     with pytest.raises(MalformedMessage, match="canonical"):
         decode_message(bytes(body[:round_at]) + b"\xcc\x03" + bytes(body[round_at + 1 :]))
+
+
+def test_the_longest_honest_message_is_within_the_bound() -> None:
+    """A late Propose of 64 members whose n - t Statuses each carry a certificate that all signed."""
+    digest, most = bytes([255]) * 32, 2**31
+    full = tuple((i, digest) for i in range(64))
+    value = SetValue(digest, full, full, full)
+    certificate = Certificate(most, value, tuple((i, bytes(64)) for i in range(64)))
+    status = encode(Status(digest, 2**63, most, SET, certificate))
+    needed = 64 - Parameters.of_size(64).privacy_threshold
+    statuses = tuple(Envelope(i, status, bytes(64)) for i in range(needed))
+    longest = encode(Envelope(63, encode(Propose(digest, 2**63, most, SET, value, statuses)), bytes(64)))
+    assert len(longest) <= MAX_MESSAGE_BYTES < Limits().max_announcement_bytes
+    assert decode_envelope(longest).sender == 63
 
 
 def test_a_message_beyond_the_bound_is_not_even_decoded() -> None:

@@ -18,6 +18,7 @@ from gossip.messages import (
     SETTLED,
     Certificate,
     Commit,
+    Complaint,
     Confirm,
     Deal,
     Envelope,
@@ -121,8 +122,16 @@ def faulty_messages(world: World, state: RoundState) -> dict[str, tuple[int, Mes
     bound = certificate(world, VALUE)
     other = SetValue(D, VALUE.deals, VALUE.proofs, ())
     last = state.context.parameters.max_attempts
+    start = world.nodes[1].begun_with
+    opened = Open(c, ROUND, 3, model, start.previous, start.signatures, start.cumulative)
+    few = start.signatures[:2]
     return {
         "opened on another model": (1, Open(c, ROUND, 3, D, state.context.previous, (), ())),
+        "opened with other rewards": (1, msgspec.structs.replace(opened, cumulative=(bytes(16),) * 3)),
+        "opened out of turn": (1, msgspec.structs.replace(opened, attempt=0)),
+        "opened without the signatures of a quorum": (1, msgspec.structs.replace(opened, signatures=few)),
+        "answered a challenge after the last attempt": (1, Proof(c, ROUND, last, D, bytes(size))),
+        "complained of nobody": (1, Complaint(c, ROUND, 0, 4, D, D, D)),
         "dealt to another committee": (1, Deal(c, ROUND, model, (D,) * 3)),
         "dealt from another model": (1, Deal(c, ROUND, D, (D,) * 4)),
         "froze out of turn": (1, Freeze(c, ROUND, 0, deals)),
@@ -164,11 +173,14 @@ def test_whoever_breaks_a_rule_is_named_and_not_heard(world: World, state: Round
 
 def test_what_breaks_no_rule_is_heard(world: World, state: RoundState) -> None:
     c, bound = config(world), certificate(world, VALUE)
+    start = world.nodes[1].begun_with
     for sender, message in (
         (PROPOSER, Propose(c, ROUND, 0, SET, VALUE, ())),
         (3, Propose(c, ROUND, 1, SET, VALUE, statuses(world, 1, bound))),
         (1, Status(c, ROUND, 1, SET, bound)),
         (PROPOSER, Freeze(c, ROUND, 0, ((0, D), (1, D), (2, D)))),
+        (1, Open(c, ROUND, 3, start.model, start.previous, start.signatures, start.cumulative)),
+        (1, Complaint(c, ROUND, state.context.parameters.max_attempts - 1, 3, D, D, D)),
     ):
         after, blamed = hear(state, says(world, sender, message))
         assert not blamed
@@ -202,11 +214,22 @@ def test_after_an_abandoned_sum_only_the_same_set_or_a_distant_one_is_allowed(
     session = world.nodes[0].session
     assert session is not None
     context = session.current.context
-    previous = context.previous
-    assert previous is not None
-    abandoned = msgspec.structs.replace(previous, outcome=ABANDONED, dealers=0b1111)
-    state = replace(session.current, context=replace(context, previous=abandoned))
+    seen = (frozenset({0, 1, 2, 3}),)
+    state = replace(session.current, context=replace(context, seen=seen))
     assert dealing.is_allowed(Turn(state, 1.0), frozenset(dealers)) is is_allowed
+    away = replace(session.current, context=replace(context, seen=seen, knows_all_seen=False))
+    assert dealing.is_allowed(Turn(away, 1.0), frozenset(dealers)) is (dealers == {0, 1, 2, 3})
+
+
+def test_every_abandoned_sum_over_a_model_is_remembered() -> None:
+    """n = 8, t + 2 = 4: C is far from B, which was seen last, and differs from A by one member."""
+    world = known_world(8, saved=saved_after(8, 0), last_round=1).run(0.0)
+    assert world.nodes[0].session is not None
+    state = world.nodes[0].session.current
+    a, b, c = frozenset({0, 1, 2, 3}), frozenset({4, 5, 6, 7}), frozenset({0, 1, 2, 3, 4})
+    for seen, expected in (((a,), [True, True, False]), ((a, b), [True, True, False]), ((b,), [True, True, True])):
+        turn = Turn(replace(state, context=replace(state.context, seen=seen)), 1.0)
+        assert [dealing.is_allowed(turn, dealers) for dealers in (a, b, c)] == expected
 
 
 def test_who_can_decode_confirms_no_abandoned(state: RoundState) -> None:
@@ -238,6 +261,7 @@ def test_only_a_quorum_of_a_results_signers_opens_the_next_round(world: World) -
         {"signatures": ((0, start.signatures[1][1]), *start.signatures[1:])},
         {"model": D},
         {"cumulative": start.cumulative[:3]},
+        {"cumulative": (b"\1" * 16, *start.cumulative[1:])},
         {"round": ROUND + 1},
     ):
         assert not is_certified(node.identity, msgspec.structs.replace(opened, **change)), change
@@ -264,7 +288,8 @@ def test_a_set_is_confirmed_only_if_all_that_it_names_was_heard() -> None:
     def without(kind: Kind, member: int) -> RoundState:
         key = (kind, attempt if kind is not Kind.DEAL else 0, 0)
         kept = {i: record for i, record in state.heard[key].items() if i != member}
-        return replace(state, heard={**state.heard, key: kept})
+        named = {name: r for name, r in state.by_digest.items() if name[0] != member or r.message.key != key}
+        return replace(state, heard={**state.heard, key: kept}, by_digest=named)
 
     for lacking in (
         without(Kind.FREEZE, state.context.proposer(attempt)),

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 
+import msgspec
+import pytest
+
 from gossip import session as sessions
 from gossip.events import Heard
 from gossip.messages import Complaint, Deal, Reveal
-from gossip.spec import digest
+from gossip.shamir import blob_size
 from gossip.statements import Kind
 from node.door import Door
 from sim.world import SimulatedNode, World
@@ -19,12 +22,33 @@ LIAR = 3
 
 def find(node: SimulatedNode, name: bytes) -> bytes | None:
     """What the node's door gives the liar for a name."""
+    return door(node).find_blob(f"peer{LIAR}", name)
+
+
+def door(node: SimulatedNode) -> Door:
     members = [SimpleNamespace(peer_id=f"peer{index}", index=index) for index in range(4)]
-    store = SimpleNamespace(get=node.blobs.get, latest_checkpoint=lambda: None)
     shell = SimpleNamespace(
-        roster=SimpleNamespace(members=members), store=store, current=node.session, workshop=node.workshop
+        roster=SimpleNamespace(members=members),
+        store=SimpleNamespace(get=node.blobs.get, latest_checkpoint=lambda: None),
+        current=node.session,
+        session=node.session,
+        workshop=node.workshop,
+        round=node.round,
+        me=node.me,
     )
-    return Door(shell).find_blob(f"peer{LIAR}", name)  # type: ignore[arg-type]
+    return Door(shell)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("has_dealt", [False, True])
+def test_a_dealer_does_not_fill_the_disk(has_dealt: bool) -> None:
+    world = known_world(4, saved=saved_after(4, 0), last_round=1).run(300 if has_dealt else 0.0)
+    node = world.nodes[0]
+    assert node.session is not None
+    size = blob_size(node.workshop.layout, LIAR, node.me)
+    at_the_door, header = door(node), msgspec.msgpack.encode((1, LIAR))
+    names = [bytes([i]) * 32 for i in range(20)]
+    answers = [at_the_door.judge_offer(f"peer{LIAR}", header, size, name) for name in names]
+    assert answers.count(None) == (0 if has_dealt else 2)
 
 
 def hear(world: World, node: SimulatedNode, message: Reveal | Complaint) -> None:
@@ -36,11 +60,12 @@ def test_a_liars_words_make_neither_a_dealing_nor_a_foreign_share_public() -> No
     world = known_world(4, saved=saved_after(4, 0), last_round=1).run(0.3)
     victim = world.nodes[0]
     config = victim.identity.config
-    dealing = digest("own dealing", config, (1).to_bytes(8, "big"))
-    assert victim.blobs.get(dealing) is not None
-    hear(world, victim, Reveal(config, 1, bytes(32), dealing))
-    assert find(victim, dealing) is None
     assert victim.session is not None
+    own = victim.session.current.own_shares
+    assert own is not None
+    hear(world, victim, Reveal(config, 1, bytes(32), own[0]))
+    assert victim.blobs.get(own[0]) is not None
+    assert find(victim, own[0]) is None
     deal = victim.session.current.records(Kind.DEAL)[1].message
     assert isinstance(deal, Deal)
     hear(world, victim, Complaint(config, 1, 0, 1, bytes(32), bytes(32), deal.shares[0]))

@@ -22,7 +22,7 @@ EVENTS = [
     events.PayloadArrived(bytes(32)),
     events.Dealt((bytes(32), b"\1" * 32)),
     events.Proved(1, b"polynomials"),
-    events.ShareChecked(0, 2, True),
+    events.ShareChecked(2, bytes(32), bytes([1]) * 32, True),
     events.ComplaintChecked(0, 1, 2, False),
     events.Summed(bytes(32)),
     events.Decoded(None, (1,), "reason", b""),

@@ -1,0 +1,63 @@
+"""Second versions: what a member with two faces said to others, where these go by it.
+
+A member acts on the first version of each statement that it hears, and shows both as evidence.  Others may have heard
+the versions in another order, and go on: promises that whoever was shown the wrong version can follow them.  Bounded:
+a second version is kept only if a Freeze, a set, or the votes of t + 1 members name it, and these are bounded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from gossip.messages import Commit, Confirm, Deal, Freeze, Proof, Propose, Receipt, SetValue, value_digest
+from gossip.state import Record, RoundState, Turn
+from gossip.statements import Kind
+
+
+def is_relied_upon(state: RoundState, record: Record) -> bool:
+    """Whether others go by this statement, of which this member may have heard another version first."""
+    name = (record.envelope.sender, record.digest)
+    match record.message:
+        case Propose():
+            return _is_voted_for(state, record.message)
+        case Deal():
+            return name not in state.by_digest and any(name in deals for deals in _named_deals(state))
+        case Proof():
+            return name not in state.by_digest and any(name in value.proofs for value in _sets(state))
+        case Receipt():
+            return name not in state.by_digest and any(name in value.receipts for value in _sets(state))
+    return False
+
+
+def keep(turn: Turn, record: Record) -> None:
+    """Keep what a second version says beside the first."""
+    if isinstance(record.message, Propose):
+        turn.learn_value(record.message.value)
+    else:
+        turn.keep_version(record)
+
+
+def _is_voted_for(state: RoundState, propose: Propose) -> bool:
+    value = value_digest(propose.value)
+    if value in state.values:
+        return False
+    for kind in (Kind.CONFIRM, Kind.COMMIT):
+        votes = [record.message for record in state.records(kind, propose.attempt, propose.subject).values()]
+        agree = [vote for vote in votes if isinstance(vote, Confirm | Commit) and vote.value == value]
+        if len(agree) > state.context.parameters.privacy_threshold:
+            return True
+    return False
+
+
+def _named_deals(state: RoundState) -> Iterator[tuple[tuple[int, bytes], ...]]:
+    for (kind, _, _), records in state.heard.items():
+        if kind is Kind.FREEZE:
+            for record in records.values():
+                if isinstance(record.message, Freeze):
+                    yield record.message.deals
+    for value in _sets(state):
+        yield value.deals
+
+
+def _sets(state: RoundState) -> Iterator[SetValue]:
+    return (value for value in state.values.values() if isinstance(value, SetValue))

@@ -1,0 +1,164 @@
+"""From round to round: who was away catches up, a restart changes nothing, and abandoned sums are remembered."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import msgspec
+import pytest
+
+from gossip import session as sessions
+from gossip.events import Announce, Dealt, Effect, Event, Heard, LaggedBehind, PeerUp, Ticked
+from gossip.messages import Envelope, Open, RoundResult, decode_message
+from gossip.results import result_digest, result_signing_digest
+from gossip.session import RoundStart, Session
+from gossip.statements import Kind
+from ledger.rewards import rewards_root
+from sim.world import Crash, Saved, Scenario, SimulatedNode, World
+from tests.helpers.liars import signed
+from tests.helpers.worlds import known_world, saved_after
+
+LIAR = 3
+
+
+def later_open(world: World, sender: int, **changes: object) -> Envelope:
+    """An Open of round 2, as who settled round 1 makes it."""
+    start = known_world(4, saved=saved_after(4, 0), last_round=1).run(300).nodes[1].next_start
+    assert start is not None
+    config = world.nodes[0].identity.config
+    opened = Open(config, 2, 1, start.model, start.previous, start.signatures, start.cumulative)
+    return signed(world.nodes[sender], msgspec.structs.replace(opened, **changes))
+
+
+def test_a_lie_about_rewards_keeps_nobody_from_catching_up() -> None:
+    world = known_world(4, last_round=2).run(0.0)
+    session = world.nodes[0].session
+    assert session is not None
+    session, effects = sessions.step(session, Heard(later_open(world, LIAR, cumulative=(b"\1" * 16,) * 4)), 1.0)
+    assert not effects
+    session, effects = sessions.step(session, Heard(later_open(world, 2)), 1.0)
+    assert [type(effect) for effect in effects] == [LaggedBehind]
+
+
+def test_who_restarts_while_catching_up_still_catches_up() -> None:
+    world = known_world(4, last_round=2).run(0.0)
+    session = world.nodes[0].session
+    assert session is not None
+    session, effects = sessions.step(session, Heard(later_open(world, 2)), 1.0)
+    assert [effect for effect in sessions.resume(session) if isinstance(effect, LaggedBehind)] == effects
+
+
+# --- restarts -------------------------------------------------------------------------------------------------------
+
+
+def replay(node: SimulatedNode, log: list[tuple[float, Event]]) -> Session:
+    session, _ = sessions.start(node.identity, node.begun_with, 0.0)
+    for at, event in log:
+        session, _ = sessions.step(session, event, at)
+    return session
+
+
+def frozen(effects: list[Effect]) -> list[Envelope]:
+    said = [effect.envelope for effect in effects if isinstance(effect, Announce)]
+    return [envelope for envelope in said if decode_message(envelope.body).kind is Kind.FREEZE]
+
+
+def test_a_wait_that_ends_during_a_restart_is_logged_before_it_is_acted_upon() -> None:
+    """Otherwise the next restart replays another story, and the member says two things."""
+    me = known_world(4, saved=saved_after(4, 0), last_round=1).run(3.0).nodes[1]  # proposes in round 1
+
+    def is_kept(event: Event) -> bool:
+        if not isinstance(event, Heard):
+            return isinstance(event, Dealt)
+        return decode_message(event.envelope.body).kind in (Kind.OPEN, Kind.DEAL) and event.envelope.sender != LIAR
+
+    log = [(at, event) for at, event in me.log if is_kept(event)]
+    deadline = replay(me, log).current.timers["freeze"]
+    log.append((deadline - 0.01, PeerUp(0)))  # what the log ends with when the node is killed
+    session = replay(me, log)
+    assert not frozen(sessions.resume(session))
+    log.append((deadline + 0.02, Ticked()))
+    session, effects = sessions.step(session, Ticked(), deadline + 0.02)
+    (first,) = frozen(effects)
+    assert frozen(sessions.resume(replay(me, log))) == [first]
+
+
+@pytest.mark.parametrize("seconds", [0.02, 0.2, 0.5, 1.0, 3.0])
+def test_a_restart_leaves_the_state_that_the_log_gives(seconds: float) -> None:
+    for node in known_world(4, saved=saved_after(4, 0), last_round=1).run(seconds).nodes:
+        session = replay(node, node.log)
+        before = repr(session.current)
+        said = [effect.envelope for effect in sessions.resume(session) if isinstance(effect, Announce)]
+        assert repr(session.current) == before
+        assert set(said) == {e for e in session.current.envelopes() if e.sender == node.me}
+
+
+# --- abandoned rounds -----------------------------------------------------------------------------------------------
+
+
+def after_abandoned(n: int, seen: tuple[int, ...]) -> tuple[Saved, ...]:
+    """Disks at the beginning of round 2, after a round 1 that was abandoned with the last of these sums."""
+    base = known_world(n, last_round=0).run(300)
+    start = base.save()[0].start
+    last = start.previous
+    assert last is not None
+    result = RoundResult(
+        1, 1, 2, result_digest(last), last.config, seen[-1], start.model, bytes(32), None, last.rewards,
+        last.rewards_total,
+    )  # fmt: skip
+    assert rewards_root([int.from_bytes(wei, "big") for wei in start.cumulative]) == result.rewards
+    signatures = tuple(
+        (node.me, node.identity.sign(result_signing_digest(result, node.identity.domain))) for node in base.nodes
+    )
+    begin = RoundStart(2, start.model, result, signatures, start.cumulative, seen)
+    return tuple(Saved(begin, saved.blobs) for saved in base.save())
+
+
+@pytest.mark.parametrize(
+    ("n", "seen", "expected"),
+    [(4, (0b0111,), {0, 1, 2}), (4, (0b1111,), {0, 1, 2, 3}), (8, (0b0111_1111,), {0, 1, 2, 3, 4, 5, 6})],
+)
+def test_after_an_abandoned_sum_the_same_members_are_proposed_although_more_have_dealt(
+    n: int, seen: tuple[int, ...], expected: set[int]
+) -> None:
+    world = known_world(n, rounds=2, saved=after_abandoned(n, seen), last_round=2).run(1000)
+    assert {(node.results[2].outcome, node.results[2].dealer_set) for node in world.nodes} == {(1, frozenset(expected))}
+
+
+def test_where_a_member_of_the_abandoned_sum_is_gone_a_distant_set_is_proposed() -> None:
+    """n = 8: without member 7 the largest set differs from all eight by one; four members differ by four."""
+    scenario = Scenario(crashes=(Crash(7, 0),))
+    world = known_world(8, rounds=2, saved=after_abandoned(8, (0xFF,)), last_round=2, scenario=scenario).run(1000)
+    (dealers,) = {node.results[2].dealer_set for node in world.nodes if node.is_up}
+    assert len(dealers) == 4
+    assert 7 not in dealers
+
+
+@pytest.mark.parametrize("was_here", [True, False])
+def test_what_was_abandoned_is_carried_until_the_model_changes(was_here: bool) -> None:
+    (saved, *_) = after_abandoned(8, (0x0F,))
+    node = known_world(8, rounds=2, saved=(saved,) * 8, last_round=2).run(0.0).nodes[0]
+    last = saved.start.previous
+    assert last is not None
+    number = 2 if was_here else 3
+    again = msgspec.structs.replace(last, round=number, dealers=0xF0)
+    opened = Open(last.config, number + 1, 0, last.model, again, (), saved.start.cumulative)
+    start = node.workshop.start_from(opened)
+    assert (start.seen, start.knows_all_seen) == (((0x0F, 0xF0), True) if was_here else ((0xF0,), False))
+    settled = replace_outcome(again)
+    start = node.workshop.start_from(msgspec.structs.replace(opened, previous=settled))
+    assert (start.seen, start.knows_all_seen) == ((), True)
+
+
+def replace_outcome(result: RoundResult) -> RoundResult:
+    return msgspec.structs.replace(result, outcome=1)
+
+
+def test_conduct_is_carried_by_a_copy() -> None:
+    node = known_world(4).run(0.0).nodes[0]
+    assert node.session is not None
+    blamed = replace(node.session.current, blamed=frozenset({(2, "equivocation")}))
+    once = sessions.conduct_after(replace(node.session, current=blamed))
+    assert (once.once, once.again) == ({2}, frozenset())
+    twice = sessions.conduct_after(replace(node.session, current=blamed, conduct=once))
+    assert (twice.once, twice.again) == ({2}, {2})
