@@ -106,16 +106,16 @@ class MemoryTransport:
                 peer._send.send_nowait((self._me, message))
 
     async def push(self, peer_id: str, header: bytes, payload: bytes, payload_digest: bytes) -> None:
-        handlers = self._peer(peer_id)
         await trio.lowlevel.checkpoint()
+        handlers = self._peer(peer_id)
         reason = handlers.judge_offer(self._me, header, len(payload), payload_digest)
         if reason is not None:
             raise TransferRefused(reason)
         handlers.on_payload(self._me, header, payload)
 
     async def fetch(self, peer_id: str, name: bytes, size: int) -> bytes:
-        handlers = self._peer(peer_id)
         await trio.lowlevel.checkpoint()
+        handlers = self._peer(peer_id)
         blob: bytes | None = handlers.find_blob(self._me, name)
         if blob is None or len(blob) != size:
             raise TransferRefused("not found")
