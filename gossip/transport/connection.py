@@ -223,24 +223,29 @@ class Connection:
             self.close()
 
     async def _talk(self, stream: Stream) -> None:
-        """Pings at once, and then whenever there was nothing else to say for a while."""
+        """Says what there is to say, and pings regularly however much that is: each side waits for its pongs."""
+        next_ping = trio.current_time()
         said: tuple[Position, bytes] | None = None
         while True:
-            await self._say(stream, said)
+            if said is not None:
+                await self._announce(stream, *said)
+            if trio.current_time() >= next_ping:
+                await self._ping(stream)
+                next_ping = trio.current_time() + self._limits.ping_seconds
             said = None
-            with trio.move_on_after(self._limits.ping_seconds):
+            with trio.move_on_at(next_ping):
                 await self.peer.wait_primary(self)
                 said = await self.peer.outbox.get()
+                if said is None:
+                    next_ping = trio.current_time()
 
-    async def _say(self, stream: Stream, said: tuple[Position, bytes] | None) -> None:
-        seconds = self._limits.chunk_seconds
-        if said is None:
-            position = self.peer.outbox.position if self.peer.primary is self else SPARE
-            now = CLOCK.pack(trio.current_time())
-            await stream.write_frame(FrameType.PING, position.encode(), now, seconds=seconds)
-            return
-        position, message = said
-        await stream.write_frame(FrameType.ANNOUNCE, position.encode(), message, seconds=seconds)
+    async def _ping(self, stream: Stream) -> None:
+        position = self.peer.outbox.position if self.peer.primary is self else SPARE
+        now = CLOCK.pack(trio.current_time())
+        await stream.write_frame(FrameType.PING, position.encode(), now, seconds=self._limits.chunk_seconds)
+
+    async def _announce(self, stream: Stream, position: Position, message: bytes) -> None:
+        await stream.write_frame(FrameType.ANNOUNCE, position.encode(), message, seconds=self._limits.chunk_seconds)
         self._services.counters.announced += 1
 
     async def confirm(self) -> None:

@@ -209,6 +209,23 @@ async def test_peer_too_slow_for_the_queue_learns_that_it_missed_something() -> 
         assert len(bob.seen("gap")) == 1
 
 
+async def test_connection_on_which_much_is_said_still_gets_its_signs_of_life() -> None:
+    """Without them each side takes the other for dead, however much it hears."""
+    async with pair(Limits(ping_seconds=0.2, redial_min_seconds=0.02)) as (alice, _), trio.open_nursery() as nursery:
+
+        async def chatter() -> None:
+            while True:
+                alice.transport.announce(b"so much to say")
+                await trio.sleep(0.02)
+
+        nursery.start_soon(chatter)
+        connection = next(iter(alice.transport._peers.values())).primary
+        await until(lambda: connection._answered > 0)
+        first = connection._answered
+        await until(lambda: connection._answered > first)
+        nursery.cancel_scope.cancel()
+
+
 async def test_announcement_that_is_too_long_is_our_own_error() -> None:
     async with pair() as (alice, _):
         with pytest.raises(LocalError):
