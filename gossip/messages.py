@@ -19,6 +19,9 @@ from gossip.statements import SIGNATURE_BYTES, Domain, Kind, Statement, recover
 MAX_MESSAGE_BYTES = 600 << 10
 """Bound on an encoded envelope; the longest is a Propose of 64 members with 48 Statuses, of 556,012 bytes."""
 
+UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, OverflowError)
+"""What msgspec raises over a stranger's bytes."""
+
 SET = 0
 """Subject of the agreement on whose updates are in the sum."""
 OUTCOME = 1
@@ -522,7 +525,7 @@ def _decode(decoder: msgspec.msgpack.Decoder[_T], data: bytes) -> _T:
     try:
         item = decoder.decode(data)
         canonical = _ENCODER.encode(item)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, OverflowError) as error:
+    except UNREADABLE as error:
         raise MalformedMessage(f"not a message: {error}") from error
     if canonical != data:
         raise MalformedMessage("the bytes are not the canonical form of their message")

@@ -62,6 +62,11 @@ class LedgerClient:
         """Of registry, ledger and vault."""
         return self._registry.address, self._ledger.address, self._vault.address
 
+    @property
+    def deployment(self) -> str:
+        """Which deployment on which chain this is, in words that no other one has: chain ids and addresses recur."""
+        return f"{self._registry.address} on chain {self.chain_id}, genesis {self._connection.genesis()[:8].hex()}"
+
     def roster(self) -> Roster:
         """The members and the rules by which they work.
 

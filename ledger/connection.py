@@ -17,7 +17,7 @@ from eth_typing import URI
 from eth_utils.exceptions import ValidationError
 from urllib3.exceptions import HTTPError
 from web3 import HTTPProvider, Web3
-from web3.exceptions import ContractLogicError, TimeExhausted, Web3Exception, Web3RPCError
+from web3.exceptions import BadFunctionCallOutput, ContractLogicError, TimeExhausted, Web3Exception, Web3RPCError
 from web3.middleware import ExtraDataToPOAMiddleware
 from web3.types import RPCEndpoint, TxParams
 
@@ -39,6 +39,8 @@ LOG_BLOCKS: Final = 10_000
 """Blocks asked for at once; public endpoints refuse larger ranges."""
 
 MAX_TIP_WEI: Final = 10**9
+MAX_FOREIGN_TEXT: Final = 200
+"""Characters of an endpoint's own words in an error of ours."""
 
 _ERROR_TEXT: Final = bytes.fromhex("08c379a0")  # Error(string)
 _PANIC: Final = bytes.fromhex("4e487b71")  # Panic(uint256)
@@ -60,16 +62,31 @@ def translated() -> Iterator[None]:
     except TimeExhausted as error:
         raise TransactionFailed("the transaction was not included in time") from error
     except Web3RPCError as error:
-        raise TransactionFailed(f"the endpoint refused: {_rpc_message(error)}") from error
+        raise TransactionFailed(f"the endpoint refused: {printable(_rpc_message(error))}") from error
     except requests.exceptions.ConnectionError as error:
         raise ChainUnavailable("nothing answers at the RPC URL: is the chain running, and the URL right?") from error
-    except (requests.exceptions.MissingSchema, requests.exceptions.InvalidURL) as error:
+    except (
+        requests.exceptions.MissingSchema,
+        requests.exceptions.InvalidSchema,
+        requests.exceptions.InvalidURL,
+    ) as error:
         raise ChainUnavailable("the RPC URL is none: it begins with http:// or https:// and names a host") from error
+    except requests.exceptions.HTTPError as error:
+        status = "an error" if error.response is None else f"HTTP status {error.response.status_code}"
+        raise ChainUnavailable(f"the RPC URL answers with {status}: is it a chain's endpoint?") from error
+    except BadFunctionCallOutput as error:
+        raise ChainUnavailable("the contracts do not answer: is it another chain, or one begun anew?") from error
     except (Web3Exception, requests.RequestException, HTTPError, DecodingError, ValidationError) as error:
         raise ChainUnavailable(f"the endpoint does not answer as a chain does: {type(error).__name__}") from error
     except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError, OSError) as error:
         # web3 takes every answer for a well-formed one.
-        raise ChainUnavailable(f"the endpoint's answer cannot be read: {error}") from error
+        raise ChainUnavailable(f"the endpoint's answer cannot be read: {printable(str(error))}") from error
+
+
+def printable(text: str) -> str:
+    """A stranger's words on one line of a terminal: bounded, and without control characters."""
+    line = "".join(character if character.isprintable() else " " for character in text[:MAX_FOREIGN_TEXT])
+    return line + "..." if len(text) > MAX_FOREIGN_TEXT else line
 
 
 def reverted(data: object) -> Reverted:
@@ -214,7 +231,7 @@ class Connection:
             refusal = answer.get("error")
             if refusal is None:
                 return answer["result"]
-        raise TransactionFailed(f"the endpoint refused {method}: {str(refusal)[:200]}")
+        raise TransactionFailed(f"the endpoint refused {method}: {printable(str(refusal))}")
 
     def balance_wei(self, address: str) -> int:
         """Wei at `address` at the newest block."""
@@ -225,6 +242,11 @@ class Connection:
         """Nonce of the next transaction of `address`, those waiting counted."""
         with translated():
             return int(self.w3.eth.get_transaction_count(self.w3.to_checksum_address(address), "pending"))
+
+    def genesis(self) -> bytes:
+        """Hash of block 0, 32 bytes: a chain that began anew has another one."""
+        with translated():
+            return bytes(self.w3.eth.get_block(0)["hash"])
 
     def block_timestamp(self) -> int:
         """Time of the newest block, seconds since 1970."""

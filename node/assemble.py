@@ -23,7 +23,7 @@ from node import metrics, train
 from node.baseline import train_alone
 from node.chainqueue import ChainQueue
 from node.config import Config
-from node.errors import ConfigError, TaskError
+from node.errors import ConfigError, StoreError, TaskError
 from node.keys import Keys, find_member
 from node.learner import TaskLearner, initial_model
 from node.progress import Progress
@@ -65,6 +65,11 @@ def assemble(folder: Path, config: Config, keys: Keys, pause_at: tuple[int, str]
     if blob_digest(model).hex() != spec.initial_model:
         raise TaskError("the task's starting model is not the one that the consortium agreed on")
     store = Store(folder / STORE_FILE)
+    try:
+        store.belong_to(client.deployment)
+    except StoreError:
+        store.close()
+        raise
     store.put(blob_digest(model), 0, model)
     identity = Identity(
         me=me,
@@ -118,7 +123,7 @@ def _restore_private(learner: TaskLearner, store: Store) -> None:
 
     saved = store.load_private(1 << 62)
     if saved is not None:
-        arrays = msgspec.msgpack.decode(saved)
+        arrays = store.decoded(saved, dict[str, Any])
         learner.private = {
             name: torch.tensor(arrays[name], dtype=torch.float64).reshape(value.shape)
             for name, value in learner.private.items()

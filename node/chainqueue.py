@@ -21,6 +21,7 @@ from node.store import Store
 log = structlog.get_logger()
 
 POLL_SECONDS = 0.3
+MAX_PAUSE_SECONDS = 10.0
 TURN_SECONDS = 4.0
 """That each member waits for the one whose turn it is, before it submits a result itself."""
 _CLIENT_THREADS = 1
@@ -45,17 +46,26 @@ class ChainQueue:
     def has_pending(self) -> bool:
         return bool(self._store.pending_results())
 
-    async def run(self, on_recorded: Callable[[int, str], Awaitable[None]]) -> None:
-        """Submit what is queued, for ever."""
+    async def run(
+        self, on_recorded: Callable[[int, str], Awaitable[None]], on_state: Callable[[int, str | None], None]
+    ) -> None:
+        """Submit what is queued, for ever; `on_state` is told how much waits, and why, whenever that changes."""
         pause = POLL_SECONDS
+        told: tuple[int, str | None] = (-1, None)
         while True:
             await trio.sleep(pause)
+            trouble = None
             try:
                 await self._submit_next(on_recorded)
                 pause = POLL_SECONDS
             except LedgerError as error:
-                log.warning("ledger.unavailable", reason=str(error))
-                pause = min(2 * pause, 10.0)
+                trouble = str(error)
+                log.warning("ledger.unavailable", reason=trouble)
+                pause = min(2 * pause, MAX_PAUSE_SECONDS)
+            state = (len(self._store.pending_results()), trouble)
+            if state != told:
+                told = state
+                on_state(*state)
 
     async def recorded_rounds(self) -> int:
         """How many rounds the ledger shows; 0 if it does not answer."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -150,6 +151,7 @@ def main() -> None:
     from node.log import set_up
 
     set_up()
+    os.umask(0o077)  # models, baselines and progress are their owner's alone, like keys and store
     try:
         app(standalone_mode=True)
     except (NodeError, GossipError, LedgerError) as error:

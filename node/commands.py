@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import structlog
 
@@ -207,7 +207,6 @@ def claim_for(keys: Keys, rpc: str, registry: str) -> int:
 
 def export(folder: Path, out: Path) -> None:
     """Write the latest model with this member's private parameters, by their names."""
-    import msgspec
     import numpy as np
     import safetensors.numpy
 
@@ -229,7 +228,7 @@ def export(folder: Path, out: Path) -> None:
     state = decode(latest[2], make_spec(task, 1))
     shared, private = split_parameters(task, task.build_model())
     tensors = {name: value.numpy() for name, value in unflatten(state.shared, shared).items()}
-    for name, values in msgspec.msgpack.decode(saved or b"\x80").items():
+    for name, values in store.decoded(saved or b"\x80", dict[str, Any]).items():
         tensors[name] = np.array(values, dtype=np.float64).reshape(private[name].shape)
     tensors |= {"standardise.mean": state.mean, "standardise.variance": state.variance}
     out.write_bytes(safetensors.numpy.save(tensors))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from gossip.events import Heard, PeerDown, PeerUp
+from gossip.messages import UNREADABLE
 from gossip.round import MAX_SHARES_KEPT, announced_shares
 from gossip.shamir import blob_size
 from node.frames import Summary, decode_frame, encode_frame
@@ -51,7 +52,7 @@ class Door:
         node = self._node
         try:
             round_id, dealer = msgspec.msgpack.decode(header, type=tuple[int, int])
-        except msgspec.MsgspecError:
+        except UNREADABLE:
             return "the header of an offer is (round, dealer)"
         if self._members.get(peer_id) != dealer:
             return "a member offers its own dealing only"
@@ -87,9 +88,9 @@ class Door:
     def find_blob(self, peer_id: str, digest: bytes) -> bytes | None:
         """A member's own share, or what is public: models, revealed sums, shares complained about."""
         node = self._node
-        latest = node.store.latest_checkpoint()
-        if latest is not None and latest[1] == digest:
-            return latest[2]
+        model = node.store.checkpoint(digest)
+        if model is not None:
+            return model
         if node.current is None:
             return None
         own, holder = node.current.current.own_shares, self._members[peer_id]

@@ -7,7 +7,7 @@ from functools import lru_cache
 import msgspec
 
 from gossip.errors import MalformedMessage
-from gossip.messages import Envelope, decode_envelope, encode
+from gossip.messages import UNREADABLE, Envelope, decode_envelope, encode
 
 ENVELOPE, SUMMARY = b"E", b"S"
 _ID_BYTES = 8
@@ -62,5 +62,5 @@ def decode_frame(data: bytes) -> Envelope | Summary:
         raise MalformedMessage("an announcement is an envelope or a summary")
     try:
         return msgspec.msgpack.decode(data[1:], type=Summary)
-    except msgspec.MsgspecError as error:
+    except UNREADABLE as error:
         raise MalformedMessage(f"not a summary: {error}") from error

@@ -18,7 +18,15 @@ class Progress:
     def __init__(self, folder: Path) -> None:
         self._file = (folder / PROGRESS_FILE).open("a", buffering=1)
         self._status = folder / STATUS_FILE
-        self.state: dict[str, Any] = {}
+        self.state = self._last_state()
+
+    def _last_state(self) -> dict[str, Any]:
+        """What the node last said of itself, so that a restart does not forget it; nothing if it cannot be read."""
+        try:
+            state = json.loads(self._status.read_text())
+        except (OSError, ValueError):
+            return {}
+        return state if isinstance(state, dict) else {}
 
     def note(self, what: str, **values: Any) -> None:
         """Append one line: what happened, when, with which values."""

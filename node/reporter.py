@@ -71,6 +71,10 @@ class Reporter:
         log.info("result.recorded", round=round_id, tx=tx)
         self._progress.note("recorded", round=round_id, tx=tx)
 
+    def ledger(self, waiting: int, trouble: str | None) -> None:
+        """How many results wait for the ledger, and why it takes none."""
+        self.status(ledger={"waiting": waiting} if trouble is None else {"waiting": waiting, "trouble": trouble})
+
     def connected(self, peer_id: str) -> None:
         log.info("peer.connected", peer=self._by_peer[peer_id])
         self.status()

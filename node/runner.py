@@ -43,7 +43,7 @@ from gossip.spec import blob_digest
 from gossip.state import Timing
 from gossip.transport import PeerAddress
 from gossip.transport.host import Transport
-from ledger.types import Roster
+from ledger.types import Member, Roster
 from node.chainqueue import ChainQueue
 from node.door import Door
 from node.errors import Interrupted, LeftBehind
@@ -156,14 +156,14 @@ class Node:
         self.transport = Transport(self.node_key, *listen, Door(self), push_digest=blob_digest, blob_digest=blob_digest)
         self._transfers = Transfers(self.transport, self._peer_ids, self.me)
         others = [m for m in self.roster.members if m.index != self.me]
-        self.transport.admit([PeerAddress(m.peer_id, m.host, m.port) for m in others])
+        self.transport.admit([address for member in others if (address := _address_of(member)) is not None])
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
             nursery.start_soon(_raise_on_signal)
             await nursery.start(self.transport.run)
             for task in (self._do_work, self._exchange_summaries, self._note_absent, self._notice_the_end):
                 nursery.start_soon(task)
-            nursery.start_soon(self.chain.run, self.reporter.recorded)
+            nursery.start_soon(self.chain.run, self.reporter.recorded, self.reporter.ledger)
             await self._restore(first)
             await self._decide()
             await self._linger()
@@ -174,7 +174,7 @@ class Node:
         stored = self.store.current_round()
         if stored is None:
             return await self._begin(first)
-        saved = msgspec.msgpack.decode(stored[1], type=_Stored)
+        saved = self.store.decoded(stored[1], _Stored)
         self.round = saved.start.round
         self._finishing = saved.start.round - 1
         if saved.start.round > self.last_round:
@@ -455,6 +455,15 @@ class Node:
         for member, peer in self._peer_ids.items():
             if member != self.me and peer not in self.transport.connected:
                 self.enqueue(PeerDown(member))
+
+
+def _address_of(member: Member) -> PeerAddress | None:
+    """Where to reach a member; None if the registry holds nothing that could be reached: it costs nobody else."""
+    try:
+        return PeerAddress(member.peer_id, member.host, member.port)
+    except ValueError as error:
+        log.warning("member.unreachable", member=member.name, reason=str(error))
+        return None
 
 
 async def _raise_on_signal() -> None:

@@ -1,7 +1,8 @@
-"""What a node must not forget: one SQLite file with its events, blobs, results and models.
+"""What a node must not forget: one SQLite file with its events, blobs, secrets, results and models.
 
 What `append_events` or `put` has been given is on disk when they return: that is what makes it true that nothing is
-said twice.  A second process on the same folder is refused.
+said twice.  A second process on the same folder is refused, and so is a store of another consortium; what is named by
+its digest is compared with it when it is read.
 """
 
 from __future__ import annotations
@@ -13,16 +14,21 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+import msgspec
+
+from gossip.spec import blob_digest
 from node.errors import StoreError
 
 STORE_FILE = "node.store"
 _VERSION = 2
+_T = TypeVar("_T")
 _ROUNDS_KEPT = 2
 _MODELS_KEPT = 4
 
 _SCHEMA = """
+CREATE TABLE owner (consortium TEXT NOT NULL);
 CREATE TABLE rounds (round INTEGER PRIMARY KEY, start BLOB NOT NULL);
 CREATE TABLE events (seq INTEGER PRIMARY KEY, round INTEGER NOT NULL, now REAL NOT NULL, body BLOB NOT NULL);
 CREATE TABLE blobs (name BLOB PRIMARY KEY, round INTEGER NOT NULL, data BLOB NOT NULL) WITHOUT ROWID;
@@ -62,6 +68,22 @@ class Store:
             self._db.close()
             os.close(self._lock_file)
 
+    def belong_to(self, consortium: str) -> None:
+        """Tie the store to the one consortium that it is of, from its first use on.
+
+        Raises:
+            StoreError: it is of another one.
+        """
+        row = self._row("SELECT consortium FROM owner")
+        if row is None:
+            with self._change() as db:
+                db.execute("INSERT INTO owner VALUES (?)", (consortium,))
+        elif row[0] != consortium:
+            raise StoreError(
+                f"{self._path} is of another consortium ({row[0]}) than the one asked for ({consortium}); "
+                "go back to that one, or move the file away to begin anew with the same keys"
+            )
+
     # --- rounds and events ----------------------------------------------------------------------------------------
 
     def begin_round(self, round_id: int, start: bytes) -> None:
@@ -100,7 +122,7 @@ class Store:
     def get(self, name: bytes) -> bytes | None:
         """What was put, if it is still kept."""
         row = self._row("SELECT data FROM blobs WHERE name = ?", name)
-        return None if row is None else bytes(row[0])
+        return None if row is None else self._checked(name, bytes(row[0]))
 
     def put_secret(self, what: str, round_id: int, data: bytes) -> None:
         """Keep what never leaves this node until two rounds later."""
@@ -151,13 +173,24 @@ class Store:
     def checkpoint(self, digest: bytes) -> bytes | None:
         """The model file with this digest, if it is still kept."""
         row = self._row("SELECT data FROM models WHERE digest = ? ORDER BY round DESC LIMIT 1", digest)
-        return None if row is None else bytes(row[0])
+        return None if row is None else self._checked(digest, bytes(row[0]))
 
     def latest_checkpoint(self) -> tuple[int, bytes, bytes] | None:
         """(round, digest, model file) of the last round that ended."""
         query = "SELECT round, digest, data FROM models ORDER BY round DESC LIMIT 1"
         row: tuple[int, bytes, bytes] | None = self._row(query)
-        return row
+        return None if row is None else (row[0], row[1], self._checked(row[1], bytes(row[2])))
+
+    def decoded(self, data: bytes, kind: type[_T]) -> _T:
+        """What was stored as msgpack.
+
+        Raises:
+            StoreError: it is damaged.
+        """
+        try:
+            return msgspec.msgpack.decode(data, type=kind)
+        except (msgspec.MsgspecError, TypeError) as error:
+            raise self._damaged(str(error)) from error
 
     # --- the file ---------------------------------------------------------------------------------------------------
 
@@ -187,6 +220,17 @@ class Store:
         except OSError as error:
             raise StoreError(f"cannot lock {path}: {error.strerror}") from error
         return descriptor
+
+    def _checked(self, name: bytes, data: bytes) -> bytes:
+        if blob_digest(data) != name:
+            raise self._damaged(f"what is named {name.hex()[:16]}... has another digest")
+        return data
+
+    def _damaged(self, what: str) -> StoreError:
+        return StoreError(
+            f"{self._path} is damaged: {what}; restore the folder from a backup that is newer than the node's last "
+            "round, or move the file away and let the node catch up"
+        )
 
     @contextmanager
     def _change(self) -> Iterator[sqlite3.Connection]:

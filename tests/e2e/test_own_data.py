@@ -52,6 +52,8 @@ def test_members_with_their_own_task_learn_claim_and_are_audited(tmp_path: Path,
         results = run_all([[*MYCELIA, "run", str(tmp_path / name), *where] for name in NAMES])
     assert {result["round"] for result in results} == {3}
     assert len({result["model_digest"] for result in results}) == 1
+    written = ("node.store", "progress.jsonl", "status.json", "local.npz", "private.npz", "evaluation.json")
+    assert {(tmp_path / "ann" / name).stat().st_mode & 0o777 for name in written} == {0o600}
     status = json.loads(mycelia("status", str(tmp_path / "ann"), "--json"))
     assert (status["round"], status["phase"]) == (3, "FINISHED")
     assert mycelia("claim", str(tmp_path / "ann"), *where).strip() != "0"

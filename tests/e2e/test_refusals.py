@@ -18,6 +18,7 @@ from node.builtin import builtin_task, make_spec
 from node.commands import deploy_for, prepare, read_member
 from node.config import GossipConfig, NodeConfig, set_registry
 from node.data import breast_cancer_hospitals
+from node.store import Store
 
 pytestmark = pytest.mark.network
 
@@ -51,13 +52,15 @@ def home(consortium: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(consortium / "north", tmp_path / "north"))
 
 
-def refusal(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *arguments: object) -> str:
+def refusal(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *arguments: object, code: int = 2
+) -> str:
     """The one sentence with which a command ends."""
     monkeypatch.setattr("sys.argv", ["mycelia", *map(str, arguments)])
     with pytest.raises(SystemExit) as ended:
         cli.main()
     said = capsys.readouterr()
-    assert (ended.value.code, said.out) == (2, "")
+    assert (ended.value.code, said.out) == (code, "")
     sentences = [line for line in said.err.splitlines() if not line.startswith("{")]
     assert len(sentences) == 1
     assert sentences[0].startswith("mycelia: ")
@@ -78,6 +81,20 @@ def test_taken_port_is_named(home: Path, capsys: pytest.CaptureFixture[str], mon
         port = other.getsockname()[1]
         change(home, r"port = \d+", f"port = {port}")
         assert f"127.0.0.1:{port}: the port is in use" in refusal(capsys, monkeypatch, "run", home)
+
+
+def test_store_of_another_consortium_is_refused_and_kept(
+    home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A folder that was used before would go on in the rounds of that consortium, and stall this one."""
+    store = Store(home / "node.store")
+    store.belong_to("0xaa on chain 1, genesis 00")
+    store.put_secret("seed", 1, b"kept")
+    store.close()
+    assert "is of another consortium (0xaa on chain 1" in refusal(capsys, monkeypatch, "run", home, code=1)
+    store = Store(home / "node.store")
+    assert store.get_secret("seed", 1) == b"kept"
+    store.close()
 
 
 def test_wrong_chain_is_named(home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

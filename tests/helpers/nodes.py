@@ -139,7 +139,7 @@ class SilentChain:
     def __init__(self, recorded: int = 0) -> None:
         self.recorded = recorded
 
-    async def run(self, on_recorded: Any) -> None:
+    async def run(self, on_recorded: Any, on_state: Any) -> None:
         await trio.sleep_forever()
 
     async def recorded_rounds(self) -> int:

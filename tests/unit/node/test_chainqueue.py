@@ -17,6 +17,9 @@ from node.store import Store
 QUORUM = ((0, bytes(64)), (1, bytes(64)), (2, bytes(64)))
 
 
+States = list[tuple[int, str | None]]
+
+
 class Ledger:
     """A ledger that notes what it is given; away for as many requests as asked for."""
 
@@ -51,8 +54,15 @@ def queue(store: Store, *rounds: int) -> None:
         store.queue_result(number, msgspec.msgpack.encode((result, QUORUM)))
 
 
-def run_until(store: Store, ledger: Ledger, me: int, is_over: Callable[[], bool]) -> list[tuple[int, str]]:
-    """(round, transaction) that the member recorded itself, until it is over."""
+def run_until(
+    store: Store,
+    ledger: Ledger,
+    me: int,
+    is_over: Callable[[], bool],
+    states: list[tuple[int, str | None]] | None = None,
+) -> list[tuple[int, str]]:
+    """(round, transaction) that the member recorded itself, until it is over; `states` as it tells them."""
+    told = [] if states is None else states
     noted: list[tuple[int, str]] = []
 
     async def note(round_id: int, tx: str) -> None:
@@ -62,7 +72,7 @@ def run_until(store: Store, ledger: Ledger, me: int, is_over: Callable[[], bool]
         chain = ChainQueue(ledger, store, bytes(32), me, 4)  # type: ignore[arg-type]
         with trio.fail_after(10):
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(chain.run, note)
+                nursery.start_soon(chain.run, note, lambda waiting, trouble: told.append((waiting, trouble)))
                 while not is_over():  # noqa: ASYNC110 - the queue tells nobody when it is empty
                     await trio.sleep(0.005)
                 nursery.cancel_scope.cancel()
@@ -88,8 +98,10 @@ def test_results_are_submitted_in_order_and_forgotten_once_recorded(store: Store
 def test_outage_keeps_the_queue(store: Store) -> None:
     queue(store, 0)
     ledger = Ledger(away=3)
-    run_until(store, ledger, 0, lambda: not store.pending_results())
+    states: States = []
+    run_until(store, ledger, 0, lambda: len(states) == 2, states)
     assert ledger.submitted == [0]
+    assert states == [(1, "away"), (0, None)]
 
 
 def test_what_another_member_recorded_is_not_submitted(store: Store) -> None:

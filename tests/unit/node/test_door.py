@@ -29,7 +29,7 @@ def door(node: SimulatedNode) -> Door:
     members = [SimpleNamespace(peer_id=f"peer{index}", index=index) for index in range(4)]
     shell = SimpleNamespace(
         roster=SimpleNamespace(members=members),
-        store=SimpleNamespace(get=node.blobs.get, latest_checkpoint=lambda: None),
+        store=SimpleNamespace(get=node.blobs.get, checkpoint=lambda name: None),
         current=node.session,
         session=node.session,
         workshop=node.workshop,

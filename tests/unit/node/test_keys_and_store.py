@@ -11,9 +11,12 @@ from pathlib import Path
 
 import pytest
 
+from gossip.spec import blob_digest
 from node.errors import ConfigError, StoreError
 from node.keys import create_keys, load_keys
 from node.store import Store
+
+DATA, MODEL = blob_digest(b"data"), blob_digest(b"model")
 
 
 def test_keys_come_back_and_are_for_their_owner_alone(tmp_path: Path) -> None:
@@ -60,19 +63,19 @@ def test_what_was_stored_is_there_after_reopening(tmp_path: Path) -> None:
     store = Store(tmp_path / "node.store")
     store.begin_round(3, b"start")
     store.append_events(3, [(1.0, b"one"), (2.5, b"two")])
-    store.put(b"name", 3, b"data")
+    store.put(DATA, 3, b"data")
     store.queue_result(2, b"result")
-    store.save_checkpoint(2, b"digest", b"model")
+    store.save_checkpoint(2, MODEL, b"model")
     store.save_private(2, b"private")
     store.close()
     again = Store(tmp_path / "node.store")
     assert again.current_round() == (3, b"start")
     assert again.events(3) == [(1.0, b"one"), (2.5, b"two")]
-    assert again.get(b"name") == b"data"
+    assert again.get(DATA) == b"data"
     assert again.pending_results() == [(2, b"result")]
-    assert again.latest_checkpoint() == (2, b"digest", b"model")
+    assert again.latest_checkpoint() == (2, MODEL, b"model")
     assert again.load_private(9) == b"private"
-    assert again.checkpoint(b"digest") == b"model"
+    assert again.checkpoint(MODEL) == b"model"
     assert again.checkpoint(b"another") is None
     again.queue_result(3, b"next")
     again.mark_recorded(2, "0x1")
@@ -84,12 +87,48 @@ def test_what_was_stored_is_there_after_reopening(tmp_path: Path) -> None:
 def test_a_new_round_forgets_old_events_and_shares(tmp_path: Path) -> None:
     store = Store(tmp_path / "node.store")
     store.append_events(3, [(1.0, b"one")])
-    store.put(b"old", 1, b"share")
-    store.put(b"recent", 2, b"share")
+    old, recent = blob_digest(b"old"), blob_digest(b"recent")
+    store.put(old, 1, b"old")
+    store.put(recent, 2, b"recent")
+    store.put_secret("seed", 1, b"old")
+    store.put_secret("seed", 2, b"recent")
     store.begin_round(4, b"start")
     assert store.events(3) == []
-    assert store.get(b"old") is None
-    assert store.get(b"recent") == b"share"
+    assert store.get(old) is None
+    assert store.get(recent) == b"recent"
+    assert store.get_secret("seed", 1) is None
+    assert store.get_secret("seed", 2) == b"recent"
+    store.close()
+
+
+def test_no_digest_leads_to_a_secret(tmp_path: Path) -> None:
+    store = Store(tmp_path / "node.store")
+    store.put_secret("seed", 1, b"secret")
+    assert store.get(blob_digest(b"secret")) is None
+    assert store.get(b"seed") is None
+    store.close()
+
+
+@pytest.mark.parametrize("table", ["blobs", "models"])
+def test_what_has_another_digest_than_its_name_is_damage(tmp_path: Path, table: str) -> None:
+    store = Store(tmp_path / "node.store")
+    store.put(DATA, 3, b"data")
+    store.save_checkpoint(3, MODEL, b"model")
+    with store._change() as db:
+        db.execute(f"UPDATE {table} SET data = ?", (b"dat\x00",))
+    with pytest.raises(StoreError, match="damaged"):
+        store.get(DATA) if table == "blobs" else store.latest_checkpoint()
+    store.close()
+
+
+def test_a_store_is_of_one_consortium(tmp_path: Path) -> None:
+    for consortium in ("0xaa on chain 1", "0xaa on chain 1"):
+        store = Store(tmp_path / "node.store")
+        store.belong_to(consortium)
+        store.close()
+    store = Store(tmp_path / "node.store")
+    with pytest.raises(StoreError, match="of another consortium"):
+        store.belong_to("0xbb on chain 1")
     store.close()
 
 
