@@ -31,6 +31,7 @@ from gossip.shamir import secret_points
 from gossip.spec import HALF, MICRO, RoundKind, TaskSpec
 
 SCALE_BITS: Final = 40
+MAX_PPM: Final = 1 << 62
 DITHER_BITS: Final = 24
 
 _GRADIENT_BITS: Final = 22
@@ -158,6 +159,8 @@ def to_ppm(value: int, direction: Direction, spec: TaskSpec, weight: int, gradie
         floor(10^6 * value * max_weight / (s_x * weight)
               * max_gradient_weight * 2^(40 + shift) / (2 * s_g * Q_r * Q_next * numerator))
 
+    and at most 2^62 either way, whatever norms a task allows.
+
     Raises:
         LocalError: the weights add up to nothing.
     """
@@ -170,7 +173,7 @@ def to_ppm(value: int, direction: Direction, spec: TaskSpec, weight: int, gradie
     unit = Fraction(
         spec.max_gradient_weight << (SCALE_BITS + direction.shift), 2 * first * second * direction.numerator
     )
-    return math.floor(MICRO * part * unit / quantise.gradient_scale(spec))
+    return max(-MAX_PPM, min(MAX_PPM, math.floor(MICRO * part * unit / quantise.gradient_scale(spec))))
 
 
 def _combine(first: Integers, second: Integers, first_weight: int, second_weight: int) -> Integers:

@@ -404,13 +404,10 @@ class Workshop:
             wrong.update(liars)
             if value is None:
                 return None
-            opened[dealer] = scores.to_ppm(
-                value,
-                self._direction,
-                self.identity.spec,
-                before.weight,
-                (before.gradient_weight, after.gradient_weight),
-            )
+            # [RULE] A value that no update within its norm can have earns nothing
+            if abs(value) <= scores.score_bound(self.identity.spec, work.scored):
+                weights = (before.gradient_weight, after.gradient_weight)
+                opened[dealer] = scores.to_ppm(value, self._direction, self.identity.spec, before.weight, weights)
         return ScoresOpened(tuple(opened), tuple(sorted(wrong)))
 
     # --- results --------------------------------------------------------------------------------------------------

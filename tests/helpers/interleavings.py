@@ -3,8 +3,8 @@
 The three honest members run `gossip.round.step` on their real states.  What is interleaved: each delivery of a Propose,
 Confirm, Commit or Status to each member, the end of each member's waits, and one restart.  The Byzantine member says
 whatever helps it: two proposals, votes for both, a Status that hides what it knows; each member hears both, in some
-order.  A member that is never chosen again has crashed; a message that is never chosen was lost.  Freezes, Proofs and Receipts
-of a later attempt are delivered at once: nothing in the agreement depends on their order.
+order.  A member that is never chosen again has crashed; a message that is never chosen was lost.  Freezes, Proofs and
+Receipts of a later attempt are delivered at once: nothing in the agreement depends on their order.
 
 A state is known by what each member has heard, its attempt, its certificate and what became final for it, and by what
 is under way; states that agree in these are visited once.

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import pytest
 
 from gossip import round as one_round
+from gossip import scores
 from gossip.events import Announce, Blame, Heard
 from gossip.messages import (
     OUTCOME,
@@ -18,9 +21,12 @@ from gossip.messages import (
     decode_message,
     value_digest,
 )
+from gossip.parameters import Parameters
+from gossip.scores import score_bound
 from gossip.statements import Kind
 from sim.world import Scenario
 from tests.helpers import liars
+from tests.helpers.learners import small_spec
 from tests.helpers.worlds import assert_agreement, known_world, saved_after
 
 WORK = {
@@ -197,3 +203,24 @@ def test_confirms_that_come_after_a_status_lead_to_no_commit(has_moved_on: bool)
         announced += [decode_message(e.envelope.body) for e in effects if isinstance(e, Announce)]
     commits = [message for message in announced if message.key[0] is Kind.COMMIT]
     assert bool(commits) is not has_moved_on
+
+
+def test_a_value_that_no_update_within_its_norm_has_earns_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    honest = known_world(4, saved=saved_after(4, 1)).run(300).nodes[0].results[2].scores
+    assert honest is not None
+    assert all(honest)
+    spec = small_spec()
+    beyond = score_bound(spec, 1) + 1
+    opened = scores.open_score
+
+    def of_the_first(answers: Mapping[int, int], parameters: Parameters) -> tuple[int | None, tuple[int, ...]]:
+        value, wrong = opened(answers, parameters)
+        return (beyond if value == first else value), wrong
+
+    values: list[int | None] = []
+    monkeypatch.setattr(scores, "open_score", lambda *given: values.append(opened(*given)[0]) or opened(*given))
+    known_world(4, saved=saved_after(4, 1)).run(300)
+    first = values[0]
+    monkeypatch.setattr(scores, "open_score", of_the_first)
+    found = known_world(4, saved=saved_after(4, 1)).run(300).nodes[0].results[2].scores
+    assert found == (0, *honest[1:])

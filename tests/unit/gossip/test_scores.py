@@ -21,7 +21,16 @@ from gossip.quantise import (
     update_bound,
     update_scale,
 )
-from gossip.scores import Direction, answer, compute_direction, direction_bound, open_score, score_bound, to_ppm
+from gossip.scores import (
+    MAX_PPM,
+    Direction,
+    answer,
+    compute_direction,
+    direction_bound,
+    open_score,
+    score_bound,
+    to_ppm,
+)
 from gossip.shamir import deal, open_blob
 from gossip.spec import HALF, MICRO, TaskSpec
 
@@ -333,3 +342,11 @@ def test_for_a_quadratic_loss_the_score_is_the_shapley_value_up_to_rounding(seed
         assert value is not None
         found = to_ppm(value, direction, task, sum(weights), (sum(rows), sum(rows)))
         assert abs(found - expected * MICRO) < tolerance < 0.01 * MICRO
+
+
+def test_a_score_fits_the_ledger_whatever_norms_a_task_allows() -> None:
+    task = msgspec.structs.replace(spec(dimension=4), clip_norm_micro=10**30, gradient_clip_micro=10**30)
+    direction = Direction(np.array([1, 2, 3, 4]), 1, 30)
+    bound = score_bound(task, 1)
+    assert to_ppm(bound, direction, task, 1, (1, 1)) == MAX_PPM
+    assert to_ppm(-bound, direction, task, 1, (1, 1)) == -MAX_PPM
