@@ -35,13 +35,13 @@ class Check:
 def find_checks() -> list[Check]:
     """All of them, in the order of the sources."""
     found = []
-    for path in sorted((ROOT / "gossip").glob("*.py")):
+    for path in sorted([*(ROOT / "gossip").glob("*.py"), *(ROOT / "node").glob("*.py")]):
         lines = path.read_text().splitlines()
         for index, line in enumerate(lines):
             if mark := MARK.match(line):
                 after = range(index + 1, len(lines))
                 where = next(i for i in after if re.match(r"\s*(if|return|turn\.blame)\b", lines[i]))
-                found.append(Check(f"gossip/{path.name}", where, mark[2]))
+                found.append(Check(str(path.relative_to(ROOT)), where, mark[2]))
     return found
 
 
