@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
 
-def accuracy(probabilities: NDArray[np.float64], labels: NDArray[np.int64]) -> float:
-    """Share of rows whose class is the more probable one."""
+def accuracy(probabilities: NDArray[np.float64], labels: NDArray[np.int64]) -> float | Any:
+    """Share of rows whose class is the more probable one; None where there are no rows.
+
+    Not `float | None`, so that those who know that there are rows need not ask again.
+    """
+    if not len(labels):
+        return None
     return float(((probabilities >= 0.5) == (labels == 1)).mean())
 
 
