@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-import csv
 import importlib
+import math
 import sys
-from collections.abc import Callable, Sequence
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from node.errors import TaskError
+from node.csvfile import read_table
+from node.errors import NodeError, TaskError
 
 Rows = NDArray[np.float64]
 Labels = NDArray[np.int64]
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -100,6 +104,10 @@ class CsvClassification:
     feature_ranges: Sequence[tuple[float, float]] = field(init=False)
 
     def __post_init__(self) -> None:
+        if not self.ranges:
+            raise TaskError("the task names no columns to learn from; `ranges` has one (low, high) for each")
+        for name, pair in self.ranges.items():
+            _check_range(f"the column {name!r}", pair)
         self.feature_ranges = tuple(self.ranges.values())
 
     def build_model(self) -> nn.Module:
@@ -109,15 +117,13 @@ class CsvClassification:
         return model
 
     def load_data(self) -> LocalData:
-        rows = _read_csv(Path(self.path), [*self.ranges, self.label, *([self.split] if self.split else [])])
-        x = np.array([[_number(row, name, self.path) for name in self.ranges] for row in rows], dtype=np.float64)
-        y = np.array([int(_number(row, self.label, self.path)) for row in rows], dtype=np.int64)
-        if not set(y) <= {0, 1}:
-            raise TaskError(
-                f"the column {self.label!r} of {self.path} holds 0 and 1, found {sorted(set(y.tolist()))[:5]}"
-            )
-        column = self.split
-        test = np.arange(len(rows)) % 4 == 3 if column is None else np.array([row[column] == "test" for row in rows])
+        columns = [*self.ranges, self.label, *([self.split] if self.split else [])]
+        table = read_table(Path(self.path), columns)
+        x = np.column_stack([table.numbers(name) for name in self.ranges])  # (m, F)
+        y = np.array(table.classes(self.label), dtype=np.int64)
+        test = np.arange(len(y)) % 4 == 3
+        if self.split is not None:
+            test = np.array([word == "test" for word in table.words(self.split, ("train", "test"))])
         return LocalData(x[~test], y[~test], x[test], y[test])
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
@@ -130,7 +136,8 @@ class CsvClassification:
 def load_task(reference: str, options: dict[str, str], folder: Path) -> Task:
     """The task that `module:object` names: an object, or a function that makes one from `options`.
 
-    The node's own folder is searched first, so that a member's own `my_task.py` needs no installation.
+    The node's own folder is searched first, so that a member's own `my_task.py` needs no installation.  Whatever the
+    task's code raises, here or later, comes back as a TaskError that names its file and line.
 
     Raises:
         TaskError: it cannot be imported, or is no task.
@@ -140,17 +147,22 @@ def load_task(reference: str, options: dict[str, str], folder: Path) -> Task:
         raise TaskError(f"a task is named as module:object, found {reference!r}")
     if str(folder) not in sys.path:
         sys.path.insert(0, str(folder))
-    try:
-        module = importlib.import_module(module_name)
-    except ImportError as error:
-        raise TaskError(f"the task {reference!r} cannot be imported: {error}; is its file in {folder}?") from error
+    with _told(f"the task {reference!r} cannot be imported", folder):
+        try:
+            module = importlib.import_module(module_name)
+        except ModuleNotFoundError as error:
+            if error.name is None or error.name != module_name.partition(".")[0]:
+                raise
+            raise TaskError(f"the task {reference!r} cannot be imported: {error}; is its file in {folder}?") from error
     found = getattr(module, attribute, None)
     if found is None:
         raise TaskError(f"the module {module_name!r} has no {attribute!r}")
-    task = _made(found, reference, options) if isinstance(found, type) or not isinstance(found, Task) else found
+    task = found
+    if isinstance(found, type) or not isinstance(found, Task):
+        task = _made(found, reference, options, folder)
     if not isinstance(task, Task):
         raise TaskError(f"{reference!r} is no task: it lacks {', '.join(_lacking(task))}")
-    return task
+    return _OwnTask(task, reference, folder)
 
 
 def scale_features(task: Task, rows: Rows) -> Rows:
@@ -164,13 +176,80 @@ def scale_features(task: Task, rows: Rows) -> Rows:
     return np.clip(2 * (rows - low) / (high - low) - 1, -1.0, 1.0)
 
 
-def _made(found: object, reference: str, options: dict[str, str]) -> object:
-    if not isinstance(found, Callable):  # type: ignore[arg-type]
-        return found
+class _OwnTask:
+    """A member's task; what its code raises becomes a TaskError that names the line, so that its author can mend it."""
+
+    def __init__(self, task: Task, reference: str, folder: Path) -> None:
+        self._task, self._reference, self._folder = task, reference, folder
+        self.name, self.private, self.feature_ranges = task.name, task.private, task.feature_ranges
+        for index, pair in enumerate(() if self.feature_ranges is None else self.feature_ranges):
+            _check_range(f"feature {index} of the task {reference!r}", pair)
+
+    def build_model(self) -> nn.Module:
+        model = self._call("build_model", self._task.build_model)
+        if not isinstance(model, nn.Module):
+            raise TaskError(
+                f"build_model() of the task {self._reference!r} returns a torch.nn.Module, found {_kind(model)}"
+            )
+        return model
+
+    def load_data(self) -> LocalData:
+        data = self._call("load_data", self._task.load_data)
+        if not isinstance(data, LocalData):
+            raise TaskError(f"load_data() of the task {self._reference!r} returns a LocalData, found {_kind(data)}")
+        return data
+
+    def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        return self._call("loss", self._task.loss, outputs, targets)
+
+    def probabilities(self, outputs: Tensor) -> Tensor:
+        return self._call("probabilities", self._task.probabilities, outputs)
+
+    def _call(self, name: str, method: Callable[..., Result], *args: Tensor) -> Result:
+        with _told(f"{name}() of the task {self._reference!r} failed", self._folder):
+            return method(*args)
+
+
+@contextmanager
+def _told(what: str, folder: Path) -> Iterator[None]:
+    """Whatever a member's own code raises, even SystemExit, as one sentence; errors of ours are sentences already."""
     try:
-        return found(**options)  # type: ignore[operator]
-    except TypeError as error:
-        raise TaskError(f"the task {reference!r} cannot be made from the options {sorted(options)}: {error}") from error
+        yield
+    except NodeError:
+        raise
+    except (Exception, SystemExit) as error:
+        raise TaskError(f"{what}: {_place(error, folder)}{_cause(error)}") from error
+
+
+def _place(error: BaseException, folder: Path) -> str:
+    """FILE:LINE where it happened: in the member's own folder, if any of it did."""
+    if isinstance(error, SyntaxError) and error.filename:
+        return f"{error.filename}:{error.lineno}: "
+    frames = [
+        (frame.filename, frame.lineno)
+        for frame in traceback.extract_tb(error.__traceback__)
+        if frame.filename != __file__ and not frame.filename.startswith("<")
+    ]
+    own = [place for place in frames if Path(place[0]).is_relative_to(folder.absolute())] or frames
+    return f"{own[-1][0]}:{own[-1][1]}: " if own else ""
+
+
+def _cause(error: BaseException) -> str:
+    if isinstance(error, SystemExit):
+        return f"it calls sys.exit({error.code!r})"
+    text = error.msg if isinstance(error, SyntaxError) else str(error)
+    return ": ".join(filter(None, (_kind(error), " ".join(text.split()))))
+
+
+def _kind(value: object) -> str:
+    return type(value).__name__
+
+
+def _made(found: object, reference: str, options: dict[str, str], folder: Path) -> object:
+    if not callable(found):
+        return found
+    with _told(f"the task {reference!r} cannot be made from the options {sorted(options)}", folder):
+        return found(**options)
 
 
 def _lacking(task: object) -> list[str]:
@@ -178,23 +257,11 @@ def _lacking(task: object) -> list[str]:
     return [name for name in wanted if not hasattr(task, name)]
 
 
-def _read_csv(path: Path, columns: list[str]) -> list[dict[str, str]]:
+def _check_range(what: str, pair: Any) -> None:
     try:
-        with path.open(newline="") as file:
-            reader = csv.DictReader(file)
-            missing = [name for name in columns if name not in (reader.fieldnames or [])]
-            if missing:
-                raise TaskError(f"the file {path} has no column {missing[0]!r}")
-            rows = list(reader)
-    except (OSError, UnicodeDecodeError) as error:
-        raise TaskError(f"the file {path} cannot be read: {error}") from error
-    if not rows:
-        raise TaskError(f"the file {path} has no rows below its header")
-    return rows
-
-
-def _number(row: dict[str, str], column: str, path: Path | str) -> float:
-    try:
-        return float(row[column])
-    except (TypeError, ValueError) as error:
-        raise TaskError(f"the column {column!r} of {path} holds numbers, found {row[column]!r}") from error
+        low, high = pair
+        is_good = -math.inf < low < high < math.inf
+    except (TypeError, ValueError):
+        is_good = False
+    if not is_good:
+        raise TaskError(f"the range of {what} is (low, high) with low below high, found {pair!r}")

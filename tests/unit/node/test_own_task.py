@@ -66,22 +66,6 @@ def test_a_task_that_cannot_be_used_is_named(tmp_path: Path, reference: str, sai
         load_task(reference, options, tmp_path)
 
 
-@pytest.mark.parametrize(
-    ("old", "new", "said"),
-    [
-        ("creatinine", "creatine", "no column 'creatinine'"),
-        ("\n", "\nunknown,", "holds numbers"),
-    ],
-)
-def test_a_file_that_does_not_fit_is_named(tmp_path: Path, old: str, new: str, said: str) -> None:
-    options = write_example(tmp_path, 8, 0)
-    path = Path(options["path"])
-    path.write_text(path.read_text().replace(old, new, 1))
-    task = load_task("my_task:task", options, tmp_path)
-    with pytest.raises(TaskError, match=said):
-        task.load_data()
-
-
 def test_a_model_of_another_shape_is_refused(tmp_path: Path) -> None:
     task = load_task("my_task:task", write_example(tmp_path, 20, 0), tmp_path)
     spec = make_spec(task, 1)
