@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 ACCOUNT_FILE, SIGNER_FILE, NODE_FILE = "account.key", "signer.key", "node.key"
 _KEY_BYTES = 32
 _MODE = 0o600
+_WAY_OUT = (
+    "restore it from a backup, or, if this member has not been deployed yet, run `mycelia init` with a new folder"
+)
 
 
 @dataclass(frozen=True)
@@ -79,6 +82,18 @@ def load_keys(folder: Path) -> Keys:
     return Keys(_load(account) if account.exists() else None, _load(folder / SIGNER_FILE), _load(folder / NODE_FILE))
 
 
+def parse_key(text: bytes) -> bytes:
+    """The private key that a file holds in hex.
+
+    Raises:
+        ValueError: it holds something else.
+    """
+    key = bytes.fromhex(text.decode("ascii"))
+    if len(key) != _KEY_BYTES:
+        raise ValueError(f"a key has {_KEY_BYTES} bytes, found {len(key)}")
+    return bytes(PrivateKey(key).secret)
+
+
 def find_member(roster: Roster, keys: Keys) -> int:
     """The roster index of the member with these keys.
 
@@ -114,20 +129,18 @@ def _create(path: Path) -> bytes:
 def _load(path: Path) -> bytes:
     try:
         mode = stat.S_IMODE(path.stat().st_mode)
-        text = path.read_text().strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"cannot read the key file {path}: {error}; `mycelia init` makes one") from error
+        text = path.read_bytes()
+    except FileNotFoundError as error:
+        raise ConfigError(f"the key file {path} is missing: {_WAY_OUT}") from error
+    except OSError as error:
+        raise ConfigError(f"cannot read the key file {path}: {error.strerror}") from error
     if mode & 0o077:
         raise ConfigError(f"others may read {path} (mode {mode:o}); run: chmod 600 {path}")
     try:
-        key = bytes.fromhex(text)
-        if len(key) != _KEY_BYTES:
-            raise ValueError
-        return bytes(PrivateKey(key).secret)
-    except ValueError as error:
-        raise ConfigError(
-            f"the key file {path} is damaged: expected 64 hex digits; restore it from a backup"
-        ) from error
+        return parse_key(text)
+    except ValueError:
+        # The error itself would quote the file, which may hold most of a key.
+        raise ConfigError(f"the key file {path} is damaged, expected 64 hex digits: {_WAY_OUT}") from None
 
 
 def _address(key: bytes) -> str:

@@ -33,17 +33,40 @@ def test_keys_are_never_overwritten(tmp_path: Path) -> None:
     assert load_keys(tmp_path) == keys
 
 
-@pytest.mark.parametrize("damage", ["missing", "readable", "corrupt"])
-def test_a_key_file_that_cannot_be_used_is_named(tmp_path: Path, damage: str) -> None:
+WAY_OUT = "restore it from a backup, or, if this member has not been deployed yet, run `mycelia init` with a new folder"
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (None, f"the key file FILE is missing: {WAY_OUT}"),
+        (b"not a key\n", f"the key file FILE is damaged, expected 64 hex digits: {WAY_OUT}"),
+        (b"\x8f\x00\xff" * 11, f"the key file FILE is damaged, expected 64 hex digits: {WAY_OUT}"),
+        ("ä".encode() * 64, f"the key file FILE is damaged, expected 64 hex digits: {WAY_OUT}"),
+        (b"00" * 32, f"the key file FILE is damaged, expected 64 hex digits: {WAY_OUT}"),
+        (b"", f"the key file FILE is damaged, expected 64 hex digits: {WAY_OUT}"),
+    ],
+    ids=["missing", "no hex", "binary", "no ASCII", "zero", "empty"],
+)
+def test_a_key_file_that_cannot_be_used_is_named_with_a_way_out(
+    tmp_path: Path, content: bytes | None, said: str
+) -> None:
     create_keys(tmp_path)
     path = tmp_path / "signer.key"
-    if damage == "missing":
+    if content is None:
         path.unlink()
-    elif damage == "readable":
-        path.chmod(0o644)
     else:
-        path.write_text("not a key\n")
-    with pytest.raises(ConfigError, match=r"signer\.key"):
+        path.write_bytes(content)
+    with pytest.raises(ConfigError) as refused:
+        load_keys(tmp_path)
+    assert str(refused.value).replace(str(path), "FILE") == said
+
+
+def test_a_key_that_others_may_read_is_refused(tmp_path: Path) -> None:
+    create_keys(tmp_path)
+    path = tmp_path / "signer.key"
+    path.chmod(0o644)
+    with pytest.raises(ConfigError, match=rf"others may read {path} \(mode 644\); run: chmod 600 {path}"):
         load_keys(tmp_path)
 
 
