@@ -159,7 +159,7 @@ class Notebook:
     def report(self, chain_id: int, registry: str, block: int) -> AuditReport:
         """Everything gathered."""
         if self.left_out:
-            self.findings.append(Finding("findings.more", None, f"{self.left_out} more findings are left out"))
+            self.findings.append(Finding("findings.more", None, f"{self.left_out} more left out"))
         return AuditReport(not self.findings, chain_id, registry, block, self.checked, tuple(self.findings))
 
 

@@ -16,9 +16,10 @@ import structlog
 
 from gossip.errors import GossipError
 from ledger.errors import LedgerError
-from node.config import ROWS_FILE, Config, GossipConfig, LedgerConfig, NodeConfig, load_config, write_config
+from node.config import ROWS_FILE, Config, GossipConfig, LedgerConfig, NodeConfig, load_config, validate, write_config
 from node.errors import EXIT_AUDIT, ConfigError, NodeError
-from node.keys import Keys, create_keys, find_member, load_keys
+from node.keys import Keys, create_keys, find_member, load_keys, parse_key
+from node.members import MEMBER_FILE, read_roster
 
 if TYPE_CHECKING:
     from gossip.spec import TaskSpec
@@ -26,10 +27,10 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
-MEMBER_FILE = "member.json"
 BUILTIN_TASKS = {"breast-cancer": "node.builtin:breast_cancer", "heart": "node.builtin:heart"}
 PAUSE_VARIABLE = "MYCELIA_PAUSE_AT"
 """ROUND:PHASE in which a node sleeps for a second, so that a test can end it there."""
+_UINT64, _UINT128 = 2**64, 2**128
 
 
 def init(folder: Path, name: str, task: str, host: str, port: int, options: list[str]) -> None:
@@ -38,14 +39,19 @@ def init(folder: Path, name: str, task: str, host: str, port: int, options: list
     if task in BUILTIN_TASKS:
         pairs.setdefault("path", str((folder / ROWS_FILE).absolute()))
         task = BUILTIN_TASKS[task]
-    folder.mkdir(parents=True, exist_ok=True)
     prepare(folder, NodeConfig(name=name, host=host, port=port, task=task, options=pairs, seed=0), GossipConfig())
     print(folder / MEMBER_FILE)
 
 
 def prepare(folder: Path, node: NodeConfig, gossip: GossipConfig) -> Keys:
-    """A new node's folder; nothing that exists is overwritten."""
-    write_config(folder, Config(node=node, ledger=LedgerConfig(rpc="", registry=""), gossip=gossip))
+    """A new node's folder; nothing that exists is overwritten, and nothing is written that `run` would refuse."""
+    config = Config(node=node, ledger=LedgerConfig(rpc="", registry=""), gossip=gossip)
+    validate(config)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"cannot make the folder {folder}: {error.strerror}") from error
+    write_config(folder, config)
     keys = create_keys(folder)
     entry = {
         "name": node.name,
@@ -59,10 +65,16 @@ def prepare(folder: Path, node: NodeConfig, gossip: GossipConfig) -> Keys:
 
 
 def terms(budget_ether: float, participation_ppm: int, dispute_seconds: int) -> VaultTerms:
-    """The vault's terms in its own units."""
+    """The vault's terms in its own units.
+
+    Raises:
+        ConfigError: a number that the vault cannot hold.
+    """
     from ledger.types import VaultTerms
 
-    return VaultTerms(_wei(budget_ether), participation_ppm, dispute_seconds)
+    if not 0 <= dispute_seconds < _UINT64:
+        raise ConfigError(f"--dispute-seconds is 0 to {_UINT64 - 1}, found {dispute_seconds}")
+    return VaultTerms(_wei(budget_ether, "--budget-ether"), participation_ppm, dispute_seconds)
 
 
 def deploy(
@@ -79,11 +91,13 @@ def deploy(
     from node.builtin import make_spec
     from node.tasks import load_task
 
+    gas_wei = _wei(gas_ether if gas_ether is not None else float(key is None), "--gas-ether")
+    if rounds >= _UINT64 - 1 or rounds * vault.round_budget_wei >= _UINT128:
+        raise ConfigError(f"--rounds {rounds} is too many: a vault holds less than 2^128 wei, a ledger 2^64 rounds")
+    roster = read_roster(members)
     config = load_config(task_from)
     task = load_task(config.node.task, dict(config.node.options), task_from)
     deployer = DEV_KEYS[0] if key is None else _read_hex_key(key)
-    gas_wei = _wei(gas_ether if gas_ether is not None else float(key is None))
-    roster = [read_member(path, index) for index, path in enumerate(members)]
     print(deploy_for(roster, rpc, deployer, make_spec(task, rounds), vault, gas_wei))
 
 
@@ -99,22 +113,6 @@ def deploy_for(
         if gas_wei:
             send_wei(rpc, deployer, member.signer, gas_wei)
     return registry
-
-
-def read_member(path: Path, index: int) -> Member:
-    """The roster entry in a member.json.
-
-    Raises:
-        ConfigError: the file is missing or says something else.
-    """
-    from ledger.types import Member
-
-    try:
-        entry = json.loads(path.read_text())
-        host, port = Member.split_net_address(entry["address"])
-        return Member(index, entry["account"], entry["signer"], entry["name"], entry["peer_id"], host, port)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ConfigError(f"{path} is not a member.json as `mycelia init` writes it: {error}") from error
 
 
 def run(folder: Path, rpc: str | None, registry: str | None) -> None:
@@ -160,15 +158,20 @@ def status(folder: Path, as_json: bool) -> None:
     """Print the state that the node last wrote."""
     from node.progress import STATUS_FILE
 
+    path = folder / STATUS_FILE
     try:
-        state = json.loads((folder / STATUS_FILE).read_text())
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"no node has run in {folder} yet: it has no {STATUS_FILE} that can be read") from error
+        state = json.loads(path.read_text())
+        updated = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(0.0 + state["updated"]))
+    except FileNotFoundError as error:
+        raise ConfigError(f"no node has run in {folder} yet: there is no {path}") from error
+    except OSError as error:
+        raise ConfigError(f"cannot read {path}: {error.strerror}") from error
+    except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
+        raise ConfigError(f"{path} is damaged; a node that runs writes it anew") from error
     if as_json:
         print(json.dumps(state))
         return
-    state["updated"] = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(state["updated"]))
-    for name, value in state.items():
+    for name, value in (state | {"updated": updated}).items():
         print(f"{name:<14}{_in_words(value)}")
 
 
@@ -247,7 +250,7 @@ def audit(rpc: str, registry: str, as_json: bool) -> None:
             print(f"{name:<12}{count:>24}")
         for finding in report.findings:
             print(f"FINDING {finding.code}: {finding.text}")
-        print("everything fits" if report.ok else f"{len(report.findings)} findings")
+        print("everything fits" if report.ok else _counted(len(report.findings), "finding"))
     if not report.ok:
         sys.exit(EXIT_AUDIT)
 
@@ -285,15 +288,25 @@ def _in_words(value: object) -> str:
     return " ".join(map(str, value)) or "-" if isinstance(value, list) else str(value)
 
 
-def _wei(ether: float) -> int:
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
+
+
+def _wei(ether: float, option: str) -> int:
+    most = Decimal(_UINT128 - 1) / 10**18
+    if not 0 <= ether <= most:
+        raise ConfigError(f"{option} is 0 to {most:.3e} ether, found {ether}")
     return int(Decimal(str(ether)) * 10**18)
 
 
 def _read_hex_key(path: Path) -> bytes:
     try:
-        return bytes.fromhex(path.read_text().strip().removeprefix("0x"))
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"{path} holds no key in hex: {error}") from error
+        return parse_key(path.read_bytes().strip().removeprefix(b"0x"))
+    except OSError as error:
+        raise ConfigError(f"cannot read the key file {path}: {error.strerror}") from error
+    except ValueError:
+        # The error itself would quote the file, which may hold most of a key.
+        raise ConfigError(f"{path} holds no private key: expected 64 hex digits") from None
 
 
 def _pause_from_environment() -> tuple[int, str] | None:

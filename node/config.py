@@ -22,6 +22,7 @@ from eth_utils.address import is_checksum_address
 
 from gossip.state import Timing
 from node.errors import ConfigError
+from node.members import HOST_RULE, NAME_RULE, is_host, is_name
 
 CONFIG_FILE = "mycelia.toml"
 ROWS_FILE = "rows.csv"
@@ -116,6 +117,21 @@ def load_config(
     return msgspec.convert(parts, Config)
 
 
+def validate(config: Config) -> None:
+    """Refuse now what `load_config` would refuse later.
+
+    Raises:
+        ConfigError: every problem, one to a line, each with the flag of `mycelia init` that it came by.
+    """
+    problems: list[str] = []
+    for section, kind in _SECTIONS.items():
+        values = msgspec.to_builtins(getattr(config, section))
+        given = {f"{section}.{key}": _Given(f"--{key}", value, typed=True) for key, value in values.items()}
+        _checked(Path(CONFIG_FILE), section, kind, given, problems)
+    if problems:
+        raise ConfigError("\n".join(problems))
+
+
 def write_config(folder: Path, config: Config) -> None:
     """Write a new node's configuration.
 
@@ -167,8 +183,12 @@ def _known() -> set[str]:
 def _from_file(path: Path, problems: list[str]) -> dict[str, _Given]:
     try:
         raw: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"cannot read {path}: {error}; `mycelia init` writes it") from error
+    except FileNotFoundError as error:
+        raise ConfigError(f"there is no {path}: name a folder that `mycelia init` made") from error
+    except OSError as error:
+        raise ConfigError(f"cannot read {path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path} is not UTF-8 text; save it as such") from error
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{path} is not TOML: {error}") from error
     given: dict[str, _Given] = {}
@@ -239,9 +259,11 @@ _POSITIVE: _Range = (lambda seconds: 0 < seconds < math.inf, "more than 0 second
 _NOT_NEGATIVE: _Range = (lambda seconds: 0 <= seconds < math.inf, "0 seconds or more")
 
 _RANGES: dict[str, _Range] = {
-    "node.name": (lambda name: 1 <= len(name.encode(errors="replace")) <= 64, "1 to 64 bytes"),
+    "node.name": (is_name, NAME_RULE),
+    "node.host": (is_host, HOST_RULE),
     "node.port": (lambda port: 1 <= port <= 65_535, "1 to 65535"),
     "node.task": (lambda task: all(task.partition(":")), "module:object"),
+    "node.seed": (lambda seed: 0 <= seed < 1 << 64, "0 to 2^64 - 1"),
     "node.rest_seconds": _NOT_NEGATIVE,
     "node.linger_seconds": _NOT_NEGATIVE,
     "ledger.rpc": (lambda url: not url or _is_url(url), "a URL with http:// or https://"),
@@ -307,4 +329,5 @@ def _save(path: Path, text: str) -> None:
         os.replace(draft, path)
     except (OSError, UnicodeEncodeError) as error:
         draft.unlink(missing_ok=True)
-        raise ConfigError(f"cannot write {path}: {error}") from error
+        reason = error.strerror if isinstance(error, OSError) else "it would hold what is no text"
+        raise ConfigError(f"cannot write {path}: {reason}") from error

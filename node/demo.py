@@ -25,17 +25,16 @@ from ledger.errors import LedgerError
 from node.builtin import builtin_task, make_spec
 from node.commands import (
     BUILTIN_TASKS,
-    MEMBER_FILE,
     PAUSE_VARIABLE,
     claim_for,
     deploy_for,
     prepare,
-    read_member,
 )
 from node.config import ROWS_FILE, GossipConfig, NodeConfig, set_registry
 from node.demo_plan import Kill, Plan
 from node.errors import NodeError
 from node.keys import Keys
+from node.members import MEMBER_FILE, read_member
 from node.processes import Processes
 from node.progress import PROGRESS_FILE
 

@@ -15,9 +15,10 @@ from ledger.devchain import DEV_KEYS, running
 from ledger.types import VaultTerms
 from node import cli
 from node.builtin import builtin_task, make_spec
-from node.commands import deploy_for, prepare, read_member
+from node.commands import deploy_for, prepare
 from node.config import GossipConfig, NodeConfig, set_registry
 from node.data import breast_cancer_hospitals
+from node.members import read_member
 from node.store import Store
 
 pytestmark = pytest.mark.network

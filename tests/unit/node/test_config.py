@@ -68,6 +68,10 @@ def test_every_problem_is_named_at_once_with_its_source(tmp_path: Path) -> None:
         ("node = 3\n", {}, {}, "FILE: node: found 3, expected a section [node]"),
         (NODE + 'port = "80"\n', {}, {}, "FILE: node.port: found '80', expected int"),
         (NODE + "options = { rows = 3 }\n", {}, {}, "FILE: node.options: found {'rows': 3}, expected str"),
+        (NODE + "seed = -5\n", {}, {}, "FILE: node.seed: found -5, expected 0 to 2^64 - 1"),
+        (NODE + f"seed = {1 << 64}\n", {}, {}, "FILE: node.seed: found 18446744073709551616, expected 0 to 2^64 - 1"),
+        (NODE + 'host = "not a host!"\n', {}, {}, "FILE: node.host: found 'not a host!', expected an IP address or"),
+        ('[node]\ntask = "a:b"\nname = "\\u001b[2J"\n', {}, {}, "FILE: node.name: found '\\x1b[2J', expected 1 to 64"),
         (NODE + "[gossip]\nopen_seconds = inf\n", {}, {}, "FILE: gossip.open_seconds: found inf, expected more than 0"),
         (NODE + '[ledger]\nrpc = "http://"\n', {}, {}, "FILE: ledger.rpc: found 'http://', expected a URL"),
         (NODE + '[ledger]\nrpc = "http://h:99999"\n', {}, {}, "FILE: ledger.rpc: found 'http://h:99999', expected"),
@@ -93,7 +97,7 @@ def test_registry_with_a_mistyped_capital_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["Universitätsspital", "clinic 😀", 'a "quoted" \\ name', "del\x7f\n"])
 def test_written_configuration_reads_back(tmp_path: Path, name: str) -> None:
-    node = NodeConfig(name=name, task="module:task", options={name: name})
+    node = NodeConfig(name="north", task="module:task", options={name: name})
     config = Config(node=node, gossip=GossipConfig(open_seconds=1e-05, train_seconds=1e16))
     write(tmp_path, config)
     assert load_config(tmp_path, {}) == config
@@ -104,6 +108,29 @@ def test_written_configuration_is_never_overwritten(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="exists already"):
         write(tmp_path, Config(node=NodeConfig(name="south", task="module:task")))
     assert path.read_text() == NODE
+
+
+def test_wrong_value_beside_a_wrong_type_is_reported_as_well(tmp_path: Path) -> None:
+    found = problems(tmp_path, NODE + 'seed = -5\nport = "80"\n', {}, {})
+    assert found == [
+        "FILE: node.port: found '80', expected int",
+        "FILE: node.seed: found -5, expected 0 to 2^64 - 1",
+    ]
+
+
+def test_file_that_cannot_be_read_is_named_once(tmp_path: Path) -> None:
+    path = tmp_path / CONFIG_FILE
+    with pytest.raises(ConfigError) as refused:
+        load_config(tmp_path, {})
+    assert str(refused.value) == f"there is no {path}: name a folder that `mycelia init` made"
+    path.mkdir()
+    with pytest.raises(ConfigError) as refused:
+        load_config(tmp_path, {})
+    assert str(refused.value) == f"cannot read {path}: Is a directory"
+    path.rmdir()
+    path.write_bytes(b"# gr\xf6sse")
+    with pytest.raises(ConfigError, match="is not UTF-8 text"):
+        load_config(tmp_path, {})
 
 
 def test_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
