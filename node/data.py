@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import hashlib
-import urllib.error
 import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
@@ -103,8 +102,10 @@ def download_heart(folder: Path, base_url: str = UCI_URL) -> None:
         try:
             with urllib.request.urlopen(base_url + file, timeout=_DOWNLOAD_SECONDS) as answer:
                 data = answer.read(_LONGEST_FILE)
-        except (urllib.error.URLError, TimeoutError, OSError) as error:
-            raise ConfigError(f"cannot download {base_url}{file}: {error}; put the files into a folder") from error
+        except OSError as error:  # URLError wraps the one that says why
+            reason = getattr(error, "reason", error)
+            why = getattr(reason, "strerror", None) or reason
+            raise ConfigError(f"cannot download {base_url}{file}: {why}; put the files into a folder") from error
         _check(data, md5, base_url + file)
         (folder / file).write_bytes(data)
 
