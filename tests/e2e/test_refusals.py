@@ -147,6 +147,39 @@ def test_task_that_cannot_be_imported_is_named(
     assert "'no_such_module:task' cannot be imported" in refusal(capsys, monkeypatch, "run", home)
 
 
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        ("def task(:", "leaving_0.py:1: SyntaxError: invalid syntax"),
+        ("import sys\nsys.exit(3)", "leaving_1.py:2: it calls sys.exit(3)"),
+        (
+            "from node.tasks import CsvClassification\n"
+            "class Own(CsvClassification):\n"
+            "    def load_data(self): return 1 / 0\n"
+            "def task(path):\n"
+            "    return Own(path, 'malignant', {f'x{i}': (0, 1) for i in range(30)})\n",
+            "load_data() of the task 'leaving_2:task' failed: ",
+        ),
+    ],
+)
+def test_own_code_that_fails_is_told_with_its_line(
+    home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, code: str, said: str
+) -> None:
+    name = re.findall(r"leaving_\d", said)[0]
+    change(home, r"node\.builtin:breast_cancer", f"{name}:task")
+    (home / f"{name}.py").write_text(code)
+    assert said in refusal(capsys, monkeypatch, "run", home)
+
+
+def test_deploy_refuses_a_member_whose_node_could_not_run(
+    home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entry = home / "member.json"
+    entry.write_text(re.sub(r'"peer_id": "[^"]*"', '"peer_id": "xx"', entry.read_text()))
+    said = refusal(capsys, monkeypatch, "deploy", entry, "--rpc", "http://127.0.0.1:1", "--task-from", home)
+    assert "not the PeerID of an Ed25519 key: 'xx'" in said
+
+
 def test_model_of_another_shape_is_refused(
     home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
