@@ -35,8 +35,11 @@ from gossip.messages import (
     value_digest,
     verify_envelope,
 )
-from gossip.state import Context, Turn
+from gossip.state import Context, Record, Turn
 from gossip.statements import Kind, Statement, recovers
+
+MAX_GROWTH = 12
+"""Attempts after which their time no longer grows by half: 130 times as long."""
 
 Judge = Callable[[Turn, int, Value], bool]
 """Whether a value that no certificate binds may be confirmed in this attempt, as far as is known now."""
@@ -153,7 +156,7 @@ def restart_clock(turn: Turn, subject: int, seconds: float) -> None:
     """Give the current attempt so much time from now; longer in later attempts."""
     attempt = turn.agreement(subject).attempt
     turn.drop_timers(f"attempt:{subject}:")
-    turn.wait_anew(f"attempt:{subject}:{attempt}", seconds * 1.5 ** min(attempt, 8))
+    turn.wait_anew(f"attempt:{subject}:{attempt}", seconds * 1.5 ** min(attempt, MAX_GROWTH))
 
 
 def statuses_for_proposal(turn: Turn, subject: int) -> tuple[Envelope, ...] | None:
@@ -196,10 +199,9 @@ def answer_status(turn: Turn, sender: int, status: Status) -> None:
     if final is None or sender == turn.context.me:
         return
     attempt, _ = final
-    commits = turn.state.records(Kind.COMMIT, attempt, status.subject)
-    proposals = turn.state.records(Kind.PROPOSE, attempt, status.subject)
-    envelopes = [record.envelope for records in (commits, proposals) for record in records.values()]
-    turn.emit(Tell(sender, tuple(envelopes)))
+    commits = turn.state.votes(Kind.COMMIT, attempt, status.subject)
+    proposals = turn.state.records(Kind.PROPOSE, attempt, status.subject).values()
+    turn.emit(Tell(sender, tuple(record.envelope for record in (*commits, *proposals))))
 
 
 def _follow_statuses(turn: Turn, subject: int) -> None:
@@ -278,35 +280,35 @@ def _prepare_and_commit(turn: Turn, subject: int) -> None:
 
 
 def _certificate(turn: Turn, subject: int, attempt: int) -> Certificate | None:
-    value = _quorum_value(turn, turn.all(Confirm, attempt, subject))
+    votes = turn.state.votes(Kind.CONFIRM, attempt, subject)
+    value = _quorum_value(turn, votes)
     if value is None:
         return None
     name = value_digest(value)
-    records = turn.state.records(Kind.CONFIRM, attempt, subject)
-    signatures = tuple(
-        (member, records[member].envelope.signature)
-        for member, vote in sorted(turn.all(Confirm, attempt, subject).items())
-        if vote.value == name
-    )
-    return Certificate(attempt, value, signatures)
+    signatures = {r.envelope.sender: r.envelope.signature for r in votes if _voted_value(r) == name}
+    return Certificate(attempt, value, tuple(sorted(signatures.items())))
 
 
 def _finish(turn: Turn, subject: int) -> None:
     for attempt in sorted({a for kind, a, of in turn.state.heard if kind is Kind.COMMIT and of == subject}):
-        value = _quorum_value(turn, turn.all(Commit, attempt, subject))
+        value = _quorum_value(turn, turn.state.votes(Kind.COMMIT, attempt, subject))
         if value is not None:
             turn.set_agreement(subject, replace(turn.agreement(subject), final=(attempt, value)))
             turn.drop_timers(f"attempt:{subject}:")
             return
 
 
-def _quorum_value(turn: Turn, votes: dict[int, Confirm] | dict[int, Commit]) -> Value | None:
+def _quorum_value(turn: Turn, votes: list[Record]) -> Value | None:
     """The value that a quorum of these votes is for, if it is known in full."""
-    names = Counter(vote.value for vote in votes.values())
+    names = Counter(_voted_value(vote) for vote in votes)
     for name, count in names.items():
         if count >= turn.context.parameters.quorum:
             return turn.state.values.get(name)
     return None
+
+
+def _voted_value(vote: Record) -> bytes:
+    return vote.message.value if isinstance(vote.message, Confirm | Commit) else b""
 
 
 __all__ = [

@@ -13,10 +13,10 @@ from typing import Final
 import numpy as np
 
 from gossip.errors import LocalError
-from gossip.field import Words, interpolate
+from gossip.field import Integers, Words, interpolate
 from gossip.lagrange import basis, coefficients, holder_point, inverse, product_of_roots
 from gossip.layout import Layout
-from gossip.parameters import CHECK_REPETITIONS, MODULUS
+from gossip.parameters import CHECK_REPETITIONS, MODULUS, Parameters
 from gossip.prg import derive_seed
 from gossip.proofs import Combination
 
@@ -65,12 +65,16 @@ def decode(xs: Sequence[int], ys: Sequence[int], degree: int) -> Decoded | None:
     return None if polynomial is None else _check(polynomial, xs, ys, radius)
 
 
-def agree_on_sum(partial_sums: Mapping[int, Words], layout: Layout, random: bytes) -> Agreement | None:
-    """Whose partial sums (blocks,) lie on polynomials of degree t + k - 1, block by block.
+def agree_on_sum(
+    partial_sums: Mapping[int, Words], layout: Layout, random: bytes, blocks: int | None = None, excluded: int = 0
+) -> Agreement | None:
+    """Whose partial sums (blocks,) lie on polynomials of degree t + k - 1, block by block (of a piece: `blocks`).
 
     None as long as that cannot be said: fewer than 2t + k would agree, or more than t would have to be
     wrong.  Then wait for more.  Where it is not None, any t + k of the good holders give the same sum, and
     at least t + k of them are honest, so it is the true one.
+
+    Where `excluded` members are proven false, and not among these, so many fewer have to agree, and may be wrong.
 
     `random` is 32 bytes drawn by this member *after* the sums were in: against coefficients known before, a
     false sum can be fitted (protocol-analysis.md, P1).  A false sum then passes with probability (2 / p) **
@@ -79,31 +83,45 @@ def agree_on_sum(partial_sums: Mapping[int, Words], layout: Layout, random: byte
     Raises:
         LocalError: an unknown holder, a partial sum of another length, or `random` of another length.
     """
-    parameters, holders = layout.parameters, tuple(sorted(partial_sums))
-    _check_sums(partial_sums, layout, random)
-    if len(holders) < parameters.agreeing_sums:
+    size = layout.blocks if blocks is None else blocks
+    _check_sums(partial_sums, layout.parameters, size, random)
+    if len(partial_sums) < layout.parameters.agreeing_sums - excluded:
         return None
-    combination = Combination.from_seed(derive_seed(random, b"agreement"), layout.blocks)
-    values = np.stack([combination.of(partial_sums[holder]) for holder in holders])  # (holders, rho)
+    combination = Combination.from_seed(derive_seed(random, b"agreement"), size)
+    return agree_on_values(
+        {holder: combination.of(words) for holder, words in partial_sums.items()}, layout.parameters, excluded
+    )
+
+
+def agree_on_values(values: Mapping[int, Integers], parameters: Parameters, excluded: int = 0) -> Agreement | None:
+    """Whose values (rho,) lie on polynomials; None while fewer than 2t + k do, or more than t are off.
+
+    Both less `excluded`, members proven false that are not among these.
+    """
+    holders = tuple(sorted(values))
+    needed = max(parameters.threshold, parameters.agreeing_sums - excluded)
+    if len(holders) < needed:
+        return None
+    rows = np.stack([values[holder] for holder in holders])
     xs = tuple(map(holder_point, holders))
     wrong: set[int] = set()
-    if not _is_codeword(xs, values.astype(np.uint32), parameters.threshold):
+    if not _is_codeword(xs, rows.astype(np.uint32), parameters.threshold):
         for repetition in range(CHECK_REPETITIONS):
-            found = decode(xs, values[:, repetition].tolist(), parameters.threshold - 1)
+            found = decode(xs, rows[:, repetition].tolist(), parameters.threshold - 1)
             if found is None:
                 return None
             wrong.update(holders[position] for position in found.wrong)
-    if len(wrong) > parameters.privacy_threshold or len(holders) - len(wrong) < parameters.agreeing_sums:
+    if len(wrong) > max(0, parameters.privacy_threshold - excluded) or len(holders) - len(wrong) < needed:
         return None
     return Agreement(tuple(j for j in holders if j not in wrong), tuple(sorted(wrong)))
 
 
-def _check_sums(partial_sums: Mapping[int, Words], layout: Layout, random: bytes) -> None:
+def _check_sums(partial_sums: Mapping[int, Words], parameters: Parameters, blocks: int, random: bytes) -> None:
     if len(random) != AGREEMENT_SEED_BYTES:
         raise LocalError(f"agreement needs {AGREEMENT_SEED_BYTES} fresh bytes, found {len(random)}")
     for holder, words in partial_sums.items():
-        if not 0 <= holder < layout.parameters.n or words.shape != (layout.blocks,):
-            raise LocalError(f"holder {holder} gave no partial sum of {layout.blocks} words")
+        if not 0 <= holder < parameters.n or words.shape != (blocks,):
+            raise LocalError(f"holder {holder} gave no partial sum of {blocks} words")
 
 
 def _is_codeword(xs: tuple[int, ...], values: Words, size: int) -> bool:

@@ -1,21 +1,19 @@
-"""From a final dealer set to a signed result: REVEAL, SCORE, RECORD.
+"""From a final dealer set to a signed result: SCORE, RECORD, and what sets off `reveal`.
 
-Promises: a partial sum is published once a round, and only after a quorum of Commits; a sum opens when 2t + k partial
-sums agree; whoever can decode confirms no ABANDONED; a member signs one result a round, and only the agreed one.
+Promises: whoever can decode confirms no ABANDONED; a member signs one result a round, and only the agreed one.
 """
 
 from __future__ import annotations
 
+from gossip import reveal
 from gossip.agreement import prepared_to_propose, propose, restart_clock, statuses_for_proposal
-from gossip.dealing import check_complaints, checked_shares
-from gossip.events import AnswerScores, Compose, DecodeSums, FetchPayload, OpenScores, Settled, SumShares
+from gossip.events import AnswerScores, Compose, OpenScores, Settled
 from gossip.messages import (
     ABANDONED,
     OUTCOME,
     SET,
     SETTLED,
     OutcomeValue,
-    Reveal,
     RoundResult,
     Score,
     SetValue,
@@ -38,13 +36,10 @@ def run(turn: Turn) -> None:
         turn.enter("REVEAL", final_attempt(turn))
         for prefix in ("freeze", "receipt:", "propose:"):
             turn.drop_timers(prefix)
-        turn.wait("reveal", timing.reveal_seconds)
+        reveal.start_waits(turn)
         restart_clock(turn, OUTCOME, timing.reveal_seconds + timing.score_seconds + timing.agree_seconds)
     if not dealers.is_empty:
-        _reveal(turn, dealers)
-        check_complaints(turn)
-        _fetch_sums(turn, dealers)
-        _decode(turn, dealers)
+        reveal.run(turn, dealers)
         _score(turn)
     _compose(turn, dealers)
     _propose_outcome(turn)
@@ -59,46 +54,6 @@ def final_set(turn: Turn) -> SetValue | None:
 def final_attempt(turn: Turn) -> int:
     final = turn.agreement(SET).final
     return 0 if final is None else final[0]
-
-
-# --- REVEAL -----------------------------------------------------------------------------------------------------------
-
-
-def _reveal(turn: Turn, dealers: SetValue) -> None:
-    if turn.has_said(Kind.REVEAL):
-        return
-    context = turn.context
-    if turn.state.own_sum is not None:
-        turn.say(Reveal(context.config, context.round, value_digest(dealers), turn.state.own_sum))
-        return
-    # [RULE] A member adds up, and answers scores from, only shares that agree with the Proofs that the set names
-    shares = checked_shares(turn, dealers)
-    if shares is not None:
-        turn.work(SumShares(shares))
-
-
-def _sums(turn: Turn, dealers: SetValue) -> dict[int, bytes]:
-    name = value_digest(dealers)
-    return {holder: reveal.payload for holder, reveal in turn.all(Reveal).items() if reveal.value == name}
-
-
-def _fetch_sums(turn: Turn, dealers: SetValue) -> None:
-    for holder, payload in _sums(turn, dealers).items():
-        wanted = payload not in turn.state.payloads and holder != turn.context.me
-        if wanted and turn.once(f"fetch-sum:{payload.hex()}"):
-            turn.emit(FetchPayload(holder, payload))
-
-
-def _decode(turn: Turn, dealers: SetValue) -> None:
-    here = {h: p for h, p in _sums(turn, dealers).items() if p in turn.state.payloads}
-    if len(here) >= turn.context.parameters.agreeing_sums:
-        turn.work(DecodeSums(dealers.dealers, tuple(sorted(here.items()))))
-
-
-def name_false_sums(turn: Turn, wrong: tuple[int, ...]) -> None:
-    for holder in wrong:
-        record = turn.state.records(Kind.REVEAL).get(holder)
-        turn.blame(holder, "false partial sum", *([record.envelope] if record else []))
 
 
 # --- SCORE ------------------------------------------------------------------------------------------------------------
@@ -119,10 +74,11 @@ def _score(turn: Turn) -> None:
     heard = {
         holder: score.answers
         for holder, score in turn.all(Score).items()
-        if (score.scored, score.direction) == (scored, decoded[2])
+        if (score.scored, score.direction) == (scored, decoded[2]) and holder not in turn.proven
     }
-    if turn.state.scores is None and len(heard) >= context.parameters.agreeing_answers:
-        turn.work(OpenScores(scored, dealers, tuple(sorted(heard.items()))))
+    excluded = len(turn.proven)
+    if turn.state.scores is None and len(heard) >= context.parameters.agreeing_answers - excluded:
+        turn.work(OpenScores(scored, dealers, tuple(sorted(heard.items())), excluded))
 
 
 def name_false_answers(turn: Turn, wrong: tuple[int, ...]) -> None:
@@ -136,8 +92,7 @@ def name_false_answers(turn: Turn, wrong: tuple[int, ...]) -> None:
 
 def _compose(turn: Turn, dealers: SetValue) -> None:
     decoded = turn.state.decoded
-    last_seen = turn.context.seen[-1] if turn.context.seen else frozenset()
-    members = last_seen if dealers.is_empty else dealers.dealers
+    members = turn.context.last_seen if dealers.is_empty else dealers.dealers
     if dealers.is_empty or (decoded is not None and decoded[0] is None):
         turn.work(Compose(dealers.deals, members, None, None))
     elif decoded is not None:
@@ -147,7 +102,7 @@ def _compose(turn: Turn, dealers: SetValue) -> None:
         elif not awaits_scores or turn.fired("score"):
             turn.work(Compose(dealers.deals, members, decoded[0], None))
     elif turn.fired("reveal"):
-        expected = frozenset(turn.context.members) - frozenset(_sums(turn, dealers))
+        expected = frozenset(turn.context.members) - frozenset(reveal.revealed(turn, value_digest(dealers)))
         if turn.once("missed-reveals"):
             turn.miss("REVEAL", expected)
         turn.work(Compose(dealers.deals, members, None, None))
@@ -190,12 +145,9 @@ def settle(turn: Turn) -> None:
     """Sign the agreed result, and end the round when a quorum has."""
     if turn.state.result is not None:
         return
-    context, final = turn.context, turn.agreement(OUTCOME).final
-    if final is not None and isinstance(final[1], OutcomeValue) and not turn.has_said(Kind.SIGN):
-        turn.enter("RECORD")
-        result = final[1].result
-        signature = context.sign(result_signing_digest(result, context.domain))
-        turn.say(Sign(context.config, context.round, result_digest(result), signature))
+    final = turn.agreement(OUTCOME).final
+    if final is not None and isinstance(final[1], OutcomeValue):
+        _sign(turn, final[1].result)
     known = {
         result_digest(value.result): value.result
         for value in turn.state.values.values()
@@ -204,10 +156,19 @@ def settle(turn: Turn) -> None:
     signed = turn.all(Sign)
     for name, result in known.items():
         members = sorted(i for i, sign in signed.items() if sign.result == name)
-        if len(members) >= context.parameters.quorum:
+        if len(members) >= turn.context.parameters.quorum:
+            _sign(turn, result)  # the only one that a quorum can sign; others may still lack signatures
             turn.state.result = result
             turn.state.timers = {}
             turn.enter("SETTLED")
             signatures = tuple((i, signed[i].signature) for i in members)
             turn.emit(Settled(result, signatures, final_attempt(turn)))
             return
+
+
+def _sign(turn: Turn, result: RoundResult) -> None:
+    context = turn.context
+    if not turn.has_said(Kind.SIGN):
+        turn.enter("RECORD")
+        signature = context.sign(result_signing_digest(result, context.domain))
+        turn.say(Sign(context.config, context.round, result_digest(result), signature))

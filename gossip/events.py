@@ -89,24 +89,54 @@ class ComplaintChecked:
 
 @dataclass(frozen=True, slots=True)
 class Summed:
-    """The partial sum over the final set is stored."""
+    """The partial sum over the final set is stored; digests of its pieces."""
 
+    pieces: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Rebuilt:
+    """A piece of the sum was rebuilt from partial sums and is stored.
+
+    Attributes:
+        index: of the piece.
+        payload: digest of its bytes; None if too few of the partial sums agree.
+        wrong: holders whose partial sums are false.
+    """
+
+    index: int
+    payload: bytes | None
+    wrong: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ChecksAnswered:
+    """This holder's combinations of its partial sum, as `messages.Check` has them."""
+
+    answers: tuple[tuple[int, bytes, bytes], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PieceChecked:
+    """Whether a piece that another member rebuilt is the sum's, and holders whose answers are false."""
+
+    index: int
     payload: bytes
+    is_true: bool
+    wrong: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Decoded:
-    """Enough partial sums agree.
+    """The sum is known.
 
     Attributes:
         model: digest of the model after the round; None where the sum breaks the task's bounds.
-        wrong: holders whose partial sums are false.
         reason: why `model` is None.
         direction: digest of the score direction for the round scored now; empty where there is none.
     """
 
     model: bytes | None
-    wrong: tuple[int, ...]
     reason: str = ""
     direction: bytes = b""
 
@@ -135,7 +165,7 @@ class Composed:
 
 Event = (
     Heard | Ticked | PeerUp | PeerDown | ShareArrived | PayloadArrived | Dealt | Proved | ShareChecked
-    | ComplaintChecked | Summed | Decoded | Answered | ScoresOpened | Composed
+    | ComplaintChecked | Summed | Rebuilt | ChecksAnswered | PieceChecked | Decoded | Answered | ScoresOpened | Composed
 )  # fmt: skip
 
 
@@ -174,12 +204,15 @@ class FetchShare:
 class FetchPayload:
     """Fetch public bytes by digest, from `holder` or whoever has them, until the round ends.
 
-    They are the holder's share from `dealer`, or its partial sum where that is None.
+    Attributes:
+        what: "share" of the dealing of member `index`, "sum" for piece `index` of the holder's partial sum, or "piece"
+            `index` of the sum itself.
     """
 
     holder: int
     digest: bytes
-    dealer: int | None = None
+    what: str
+    index: int
 
 
 # --- effects: work, each answered by one event ----------------------------------------------------------------------
@@ -230,11 +263,49 @@ class SumShares:
 
 
 @dataclass(frozen=True, slots=True)
-class DecodeSums:
-    """Decode partial sums, (holder, payload digest), over these dealers -> Decoded, or nothing yet."""
+class Rebuild:
+    """Rebuild a piece of the sum from partial sums, (holder, digest of its piece) -> Rebuilt.
+
+    Attributes:
+        excluded: members proven false, whose sums are not among these.
+    """
+
+    index: int
+    sums: tuple[tuple[int, bytes], ...]
+    excluded: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerChecks:
+    """Combine the own partial sum under the challenges of rebuilt pieces, (index, digest) -> ChecksAnswered.
+
+    Attributes:
+        value: digest of the final set.
+        own: digests of the own partial sum's pieces.
+    """
+
+    value: bytes
+    own: tuple[bytes, ...]
+    pieces: tuple[tuple[int, bytes], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CheckPiece:
+    """Compare a rebuilt piece with holders' answers, (holder, words) -> PieceChecked, or nothing yet."""
+
+    value: bytes
+    index: int
+    payload: bytes
+    answers: tuple[tuple[int, bytes], ...]
+    excluded: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Assemble:
+    """Put the sum over these dealers together from its pieces' digests, and take the round's step -> Decoded."""
 
     dealers: frozenset[int]
-    sums: tuple[tuple[int, bytes], ...]
+    pieces: tuple[bytes, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,6 +323,7 @@ class OpenScores:
     scored: int
     dealers: frozenset[int]
     answers: tuple[tuple[int, tuple[tuple[int, int], ...]], ...]
+    excluded: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,7 +345,8 @@ class Compose:
 
 
 Work = (
-    Deal | Prove | CheckShare | CheckComplaint | SumShares | DecodeSums | AnswerScores | OpenScores | Compose
+    Deal | Prove | CheckShare | CheckComplaint | SumShares | Rebuild | AnswerChecks | CheckPiece | Assemble
+    | AnswerScores | OpenScores | Compose
 )  # fmt: skip
 
 

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Final
 
 from gossip.errors import LocalError
 from gossip.parameters import CHECK_REPETITIONS, MAX_MEMBERS, Parameters
 from gossip.spec import RoundKind, TaskSpec
+
+PIECES_FROM_MEMBERS: Final = 6
+PIECES_FROM_WORDS = 1 << 16
+"""Members and words from which a sum is rebuilt in pieces."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +51,27 @@ class Layout:
     def blocks(self) -> int:
         """B, payload blocks."""
         return -(-self.words // self.parameters.pack_size)
+
+    @cached_property
+    def pieces(self) -> int:
+        """In how many pieces the members rebuild a sum and give it to each other: one each, or 1 for all of it.
+
+        Whole partial sums cost a member 2t + k - 1 downloads of 1 / k of the payload, pieces 1 / n of that and then the
+        payload once, but two more messages; small sums are not worth these.
+        """
+        n = self.parameters.n
+        is_large = self.words >= PIECES_FROM_WORDS and self.blocks >= n
+        return n if n >= PIECES_FROM_MEMBERS and is_large else 1
+
+    def piece(self, index: int) -> slice:
+        """Payload blocks of piece `index` of a sum.
+
+        Raises:
+            LocalError: there is no such piece.
+        """
+        if not 0 <= index < self.pieces:
+            raise LocalError(f"pieces are numbered 0 to {self.pieces - 1}, found {index}")
+        return slice(index * self.blocks // self.pieces, (index + 1) * self.blocks // self.pieces)
 
     @cached_property
     def masks_per_attempt(self) -> int:

@@ -19,6 +19,15 @@ from gossip.statements import SIGNATURE_BYTES, Domain, Kind, Statement, recover
 MAX_MESSAGE_BYTES = 600 << 10
 """Bound on an encoded envelope; the longest is a Propose of 64 members with 48 Statuses, of 556,012 bytes."""
 
+
+def longest_message(n: int) -> int:
+    """Bound on what a committee of `n` says at once, an Open with its history aside: its Proposes grow with n^2."""
+    return 4096 + 150 * n * n
+
+
+MAX_HISTORY = 512
+"""Abandoned rounds in a row that are remembered; after so many, only the last set is allowed again."""
+
 UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, OverflowError)
 """What msgspec raises over a stranger's bytes."""
 
@@ -215,8 +224,8 @@ class Envelope(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fiel
 
     @property
     def id(self) -> bytes:
-        """32 bytes that name this very envelope."""
-        return digest("envelope", self.sender.to_bytes(1, "big"), self.body, self.signature)
+        """32 bytes that name what its sender says, however often it signs that."""
+        return digest("envelope", self.sender.to_bytes(1, "big"), self.body)
 
 
 class Open(Message, frozen=True, tag=int(Kind.OPEN)):
@@ -228,6 +237,8 @@ class Open(Message, frozen=True, tag=int(Kind.OPEN)):
         previous: the previous round's result; None for round 0.
         signatures: (member, its signature of that result); a quorum.
         cumulative: rewards that `previous.rewards` commits to, 16 bytes of wei for each roster index.
+        history: if `previous` was abandoned, the results before it, newest first, back to one that settled: each is the
+            one that its successor names.
     """
 
     kind = Kind.OPEN
@@ -237,9 +248,11 @@ class Open(Message, frozen=True, tag=int(Kind.OPEN)):
     previous: RoundResult | None
     signatures: _Entries
     cumulative: tuple[bytes, ...]
+    history: tuple[RoundResult, ...]
 
     def validate(self) -> None:
         _require_digest("model", self.model)
+        _require(len(self.history) <= MAX_HISTORY, f"a history has at most {MAX_HISTORY} results")
         _require_entries("signatures", self.signatures, SIGNATURE_BYTES)
         _require(all(len(wei) == 16 for wei in self.cumulative), "a cumulative reward has 16 bytes")
         _require(len(self.cumulative) <= MAX_MEMBERS, f"at most {MAX_MEMBERS} cumulative rewards")
@@ -406,14 +419,34 @@ class Status(Message, frozen=True, tag=int(Kind.STATUS)):
 
 
 class Reveal(Message, frozen=True, tag=int(Kind.REVEAL)):
-    """A holder's partial sum over the final set, served by its digest.
+    """A holder's partial sum over the final set, served piece by piece.
 
     Attributes:
         value: digest of the final SetValue.
-        payload: digest of the partial sum's bytes.
+        pieces: digest of each piece's bytes, in order.
     """
 
     kind = Kind.REVEAL
+
+    value: bytes
+    pieces: tuple[bytes, ...]
+
+    def validate(self) -> None:
+        _require_digest("value", self.value)
+        _require(1 <= len(self.pieces) <= MAX_MEMBERS, f"a sum has 1 to {MAX_MEMBERS} pieces, found {len(self.pieces)}")
+        for piece in self.pieces:
+            _require_digest("piece", piece)
+
+
+class Piece(Message, frozen=True, tag=int(Kind.PIECE)):
+    """The sender's piece of the sum itself, rebuilt from partial sums and served by its digest.
+
+    Attributes:
+        value: digest of the final SetValue.
+        payload: digest of the piece's bytes.
+    """
+
+    kind = Kind.PIECE
 
     value: bytes
     payload: bytes
@@ -421,6 +454,26 @@ class Reveal(Message, frozen=True, tag=int(Kind.REVEAL)):
     def validate(self) -> None:
         _require_digest("value", self.value)
         _require_digest("payload", self.payload)
+
+
+class Check(Message, frozen=True, tag=int(Kind.CHECK)):
+    """Random combinations of a holder's partial sum, by which rebuilt pieces are checked.
+
+    Attributes:
+        value: digest of the final SetValue.
+        answers: (index of a piece, digest of the rebuilt piece that sets the challenge, rho canonical words).
+    """
+
+    kind = Kind.CHECK
+
+    value: bytes
+    answers: tuple[tuple[int, bytes, bytes], ...]
+
+    def validate(self) -> None:
+        _require_digest("value", self.value)
+        _require_entries("answers", tuple((index, payload) for index, payload, _ in self.answers), _DIGEST_BYTES)
+        for _, _, words in self.answers:
+            _require(len(words) == 3 * CHECK_REPETITIONS, f"an answer has {3 * CHECK_REPETITIONS} bytes")
 
 
 class Score(Message, frozen=True, tag=int(Kind.SCORE)):
@@ -468,7 +521,8 @@ class Sign(Message, frozen=True, tag=int(Kind.SIGN)):
 
 
 AnyMessage = (
-    Open | Deal | Freeze | Proof | Receipt | Complaint | Propose | Confirm | Commit | Status | Reveal | Score | Sign
+    Open | Deal | Freeze | Proof | Receipt | Complaint | Propose | Confirm | Commit | Status | Reveal | Piece | Check
+    | Score | Sign
 )  # fmt: skip
 
 _T = TypeVar("_T")

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from eth_hash.auto import keccak
 
-from gossip.messages import RoundResult
+from gossip.messages import MAX_HISTORY, SETTLED, RoundResult
 from gossip.parameters import Parameters
 from gossip.statements import Domain, recovers, typed_data_digest
 
@@ -48,6 +48,22 @@ def result_digest(result: RoundResult) -> bytes:
 def result_signing_digest(result: RoundResult, domain: Domain) -> bytes:
     """The 32 bytes that a member signs for the ledger."""
     return typed_data_digest(domain, result_digest(result))
+
+
+def is_history(previous: RoundResult | None, history: tuple[RoundResult, ...]) -> bool:
+    """Whether these are the results before `previous`, newest first: back to one that settled, if it did not."""
+    last = previous
+    for result in history:
+        if last is None or last.outcome == SETTLED or result_digest(result) != last.previous:
+            return False
+        last = result
+    return len(history) == MAX_HISTORY or is_whole(previous, history)
+
+
+def is_whole(previous: RoundResult | None, history: tuple[RoundResult, ...]) -> bool:
+    """Whether a history reaches back to a result that settled, or to the first round."""
+    last = history[-1] if history else previous
+    return last is None or last.outcome == SETTLED or last.previous == bytes(32)
 
 
 class Roll(Protocol):

@@ -10,11 +10,12 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-from gossip import agreement, dealing, ending, versions
+from gossip import agreement, dealing, ending, holding, reveal, sets, versions
 from gossip.errors import BadSignature, MalformedMessage
 from gossip.events import (
     Announce,
     Answered,
+    ChecksAnswered,
     ComplaintChecked,
     Composed,
     Dealt,
@@ -27,8 +28,10 @@ from gossip.events import (
     PayloadArrived,
     PeerDown,
     PeerUp,
+    PieceChecked,
     Proved,
     PushShares,
+    Rebuilt,
     ScoresOpened,
     Settled,
     ShareArrived,
@@ -41,14 +44,17 @@ from gossip.messages import (
     OUTCOME,
     SET,
     AnyMessage,
+    Check,
     Complaint,
     Deal,
     Envelope,
     Freeze,
     Open,
+    Piece,
     Proof,
     Propose,
     Receipt,
+    Reveal,
     Sign,
     Status,
     decode_message,
@@ -111,7 +117,7 @@ def _turn(state: RoundState, now: float, event: Event | None) -> tuple[RoundStat
 def _apply_rules(turn: Turn) -> None:
     if turn.agreement(SET).final is None:
         dealing.run(turn)
-        agreement.run(turn, SET, dealing.is_justified)
+        agreement.run(turn, SET, sets.is_justified)
     if turn.agreement(SET).final is not None:
         ending.run(turn)
     agreement.run(turn, OUTCOME, ending.is_acceptable)
@@ -144,16 +150,20 @@ def _note(turn: Turn, event: Event) -> None:
         case Proved(attempt, polynomials):
             state.proved.setdefault(attempt, polynomials)
         case ShareChecked(dealer, share, proof, agrees):
-            dealing.note_check(turn, dealer, share, proof, agrees)
+            holding.note_check(turn, dealer, share, proof, agrees)
         case ComplaintChecked(attempt, holder, dealer, justified):
-            dealing.judge_complaint(turn, attempt, holder, dealer, justified)
-        case Summed(payload):
-            state.own_sum = payload
-            state.payloads |= {payload}
-        case Decoded(model, wrong, reason, direction):
-            ending.name_false_sums(turn, wrong)
-            if state.decoded is None:
-                state.decoded = (model, reason, direction)
+            holding.judge_complaint(turn, attempt, holder, dealer, justified)
+        case Summed(pieces):
+            state.own_sum = pieces
+            state.payloads |= frozenset(pieces)
+        case Rebuilt():
+            reveal.note_rebuilt(turn, event)
+        case ChecksAnswered(answers) if state.own_checks is None:
+            state.own_checks = answers
+        case PieceChecked():
+            reveal.note_checked(turn, event)
+        case Decoded(model, reason, direction) if state.decoded is None:
+            state.decoded = (model, reason, direction)
         case Answered(answers) if state.own_answers is None:
             state.own_answers = answers
         case ScoresOpened(scores, wrong):
@@ -248,6 +258,15 @@ def _fault(turn: Turn, sender: int, message: AnyMessage) -> str | None:
             return agreement.validate_propose(context, sender, message)
         case Status():
             return agreement.validate_status(context, message)
+        case Reveal() if len(message.pieces) != context.pieces:
+            # [REJECT] A partial sum has the pieces that this round's sums have
+            return "revealed in other pieces"
+        case Piece() if context.pieces == 1:
+            # [REJECT] A sum of one piece is rebuilt by nobody for others
+            return "rebuilt a piece of a sum that has none"
+        case Check() if any(index >= n for index, _, _ in message.answers):
+            # [REJECT] A Check answers for members' pieces
+            return "answered for nobody's piece"
         case Sign():
             signed = typed_data_digest(context.domain, message.result)
             # [REJECT] A result's signature is its sender's
@@ -265,6 +284,9 @@ def _open_fault(context: Context, sender: int, opened: Open) -> str | None:
     # [REJECT] An Open tells the rewards that this result commits to
     if opened.cumulative != context.cumulative:
         return "opened with other rewards"
+    # [REJECT] An Open tells the abandoned rounds before this result
+    if opened.history != context.history:
+        return "opened with another history"
     # [REJECT] Each member opens in its own turn
     if opened.attempt != context.rank(sender):
         return "opened out of turn"

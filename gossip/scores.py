@@ -125,11 +125,14 @@ def answer(direction: Direction, share: Words, layout: Layout, holder: int) -> i
     return total % MODULUS
 
 
-def open_score(answers: Mapping[int, int], parameters: Parameters) -> tuple[int | None, tuple[int, ...]]:
+def open_score(
+    answers: Mapping[int, int], parameters: Parameters, excluded: int = 0
+) -> tuple[int | None, tuple[int, ...]]:
     """<v, x_i> from the holders' answers for member i, and the holders whose answers are false.
 
     None, and nobody named, as long as the value is not certain: fewer than 2t + 2k - 1 answers would agree,
-    or more than t would have to be false.  Then wait for more, or carry the score over; never guess.
+    or more than t would have to be false.  Then wait for more, or carry the score over; never guess.  Both less
+    `excluded`, members proven false whose answers are not among these.
 
     Raises:
         LocalError: an unknown holder.
@@ -137,13 +140,14 @@ def open_score(answers: Mapping[int, int], parameters: Parameters) -> tuple[int 
     holders = tuple(sorted(answers))
     if holders and not (holders[0] >= 0 and holders[-1] < parameters.n):
         raise LocalError(f"holders are numbered 0 to {parameters.n - 1}, found {holders}")
-    if len(holders) < parameters.agreeing_answers:
+    needed = max(parameters.score_threshold, parameters.agreeing_answers - excluded)
+    if len(holders) < needed:
         return None, ()
     xs = tuple(map(holder_point, holders))
     found = decode(xs, [answers[j] for j in holders], parameters.score_threshold - 1)
-    if found is None or len(found.wrong) > parameters.privacy_threshold:
+    if found is None or len(found.wrong) > max(0, parameters.privacy_threshold - excluded):
         return None, ()
-    if len(holders) - len(found.wrong) < parameters.agreeing_answers:
+    if len(holders) - len(found.wrong) < needed:
         return None, ()
     slots = [-1 - slot for slot in range(parameters.pack_size)]
     value = sum(c * sum(x**e for x in slots) for e, c in enumerate(found.coefficients)) % MODULUS

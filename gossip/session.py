@@ -19,7 +19,7 @@ from gossip.layout import Layout
 from gossip.messages import Envelope, Open, RoundResult, decode_message, verify_envelope
 from gossip.parameters import Parameters
 from gossip.proofs import proof_size
-from gossip.results import is_signed
+from gossip.results import is_history, is_signed
 from gossip.spec import TaskSpec
 from gossip.state import Context, RoundState, Timing
 from gossip.statements import Domain
@@ -59,8 +59,7 @@ class RoundStart(msgspec.Struct, frozen=True, array_like=True):
         previous: the previous round's result; None in round 0.
         signatures: a quorum's, of that result.
         cumulative: rewards that it commits to, 16 bytes of wei each.
-        seen: bitmaps of the dealer sets of abandoned rounds over the same model, oldest first.
-        knows_all_seen: False for a member that was away and knows only the last of them.
+        history: results of the abandoned rounds before `previous`, as `messages.Open` has them.
     """
 
     round: int
@@ -68,8 +67,7 @@ class RoundStart(msgspec.Struct, frozen=True, array_like=True):
     previous: RoundResult | None
     signatures: tuple[tuple[int, bytes], ...]
     cumulative: tuple[bytes, ...]
-    seen: tuple[int, ...] = ()
-    knows_all_seen: bool = True
+    history: tuple[RoundResult, ...] = ()
 
 
 class Conduct(msgspec.Struct, frozen=True, array_like=True):
@@ -209,6 +207,9 @@ def is_certified(identity: Identity, opened: Open) -> bool:
     # [REJECT] The rewards are those that the result commits to
     if len(opened.cumulative) != len(identity.signers) or identity.rewards_root(opened.cumulative) != result.rewards:
         return False
+    # [REJECT] The abandoned rounds before it are those that it names
+    if not is_history(result, opened.history):
+        return False
     # [REJECT] A quorum of distinct members signed it
     return is_signed(identity, result, opened.signatures)
 
@@ -222,6 +223,7 @@ def _is_genuine(session: Session, envelope: Envelope, message: Open | msgspec.St
 
 def _context(identity: Identity, begin: RoundStart, conduct: Conduct) -> Context:
     parameters = identity.parameters
+    layout = Layout.for_round(parameters, identity.spec, begin.round)
     return Context(
         me=identity.me,
         signers=identity.signers,
@@ -235,9 +237,10 @@ def _context(identity: Identity, begin: RoundStart, conduct: Conduct) -> Context
         previous=begin.previous,
         previous_signatures=begin.signatures,
         cumulative=begin.cumulative,
-        proof_bytes=proof_size(Layout.for_round(parameters, identity.spec, begin.round)),
+        proof_bytes=proof_size(layout),
+        pieces=layout.pieces,
         timing=identity.timing,
         left_out=conduct.again - {identity.me},
-        seen=tuple(frozenset(i for i in range(parameters.n) if dealers >> i & 1) for dealers in begin.seen),
-        knows_all_seen=begin.knows_all_seen,
+        history=begin.history,
+        named=(conduct.once | conduct.again) - {identity.me},
     )

@@ -227,21 +227,30 @@ def recombine(partial_sums: Mapping[int, Words], layout: Layout) -> Words:
     Raises:
         LocalError: another number of holders, an unknown one, or a partial sum of another length.
     """
+    return recombine_blocks(partial_sums, layout, layout.blocks)[: layout.words]
+
+
+def recombine_blocks(partial_sums: Mapping[int, Words], layout: Layout, blocks: int) -> Words:
+    """As `recombine`, of any piece of `blocks` blocks: its words with their padding, (blocks * k,).
+
+    Raises:
+        LocalError: another number of holders, an unknown one, or a partial sum of another length.
+    """
     parameters = layout.parameters
     holders = tuple(sorted(partial_sums))
     if len(holders) != parameters.threshold:
         raise LocalError(f"{parameters.threshold} partial sums fix a sum, found {len(holders)}")
     for holder in holders:
         _check_member(layout, holder)
-        if partial_sums[holder].shape != (layout.blocks,):
-            raise LocalError(f"a partial sum has {layout.blocks} words, found {partial_sums[holder].shape}")
+        if partial_sums[holder].shape != (blocks,):
+            raise LocalError(f"a partial sum has {blocks} words, found {partial_sums[holder].shape}")
     matrix = basis(tuple(map(holder_point, holders)), secret_points(layout))
     k = parameters.pack_size
-    payload = np.empty(layout.blocks * k, dtype=np.uint32)
-    for start in range(0, layout.blocks, WIRE_CHUNK):
+    payload = np.empty(blocks * k, dtype=np.uint32)
+    for start in range(0, blocks, WIRE_CHUNK):
         rows = [partial_sums[holder][start : start + WIRE_CHUNK] for holder in holders]
         chunks.recombine(rows, matrix, payload[start * k : (start + WIRE_CHUNK) * k])
-    return payload[: layout.words]
+    return payload
 
 
 def secret_points(layout: Layout) -> tuple[int, ...]:

@@ -13,6 +13,7 @@ from typing import TypeVar
 
 from gossip.events import Announce, Blame, Effect, Entered, Missed, Work
 from gossip.messages import (
+    ABANDONED,
     OUTCOME,
     SET,
     AnyMessage,
@@ -76,9 +77,10 @@ class Context:
         previous_signatures: a quorum's, for the Open.
         cumulative: rewards that `previous` commits to, 16 bytes each.
         proof_bytes: size of a well-formed Proof.
+        pieces: in how many pieces a sum is rebuilt.
         left_out: members whose dealings this one does not propose, because they were named again and again.
-        seen: dealer sets over the same model whose sums somebody may have seen, oldest first: of abandoned rounds.
-        knows_all_seen: False for a member that was away, and knows only the last of them.
+        history: results of the abandoned rounds before `previous`, as `messages.Open` has them.
+        named: members that were named with evidence in earlier rounds.
     """
 
     me: int
@@ -94,10 +96,11 @@ class Context:
     previous_signatures: tuple[tuple[int, bytes], ...]
     cumulative: tuple[bytes, ...]
     proof_bytes: int
+    pieces: int
     timing: Timing
     left_out: frozenset[int] = frozenset()
-    seen: tuple[frozenset[int], ...] = ()
-    knows_all_seen: bool = True
+    history: tuple[RoundResult, ...] = ()
+    named: frozenset[int] = frozenset()
 
     @property
     def members(self) -> range:
@@ -110,6 +113,18 @@ class Context:
         if last is None or last.outcome != 1 or last.kind != RoundKind.TRAINING:
             return None
         return last.round, last.dealer_set
+
+    @property
+    def seen(self) -> frozenset[frozenset[int]]:
+        """Dealer sets over the same model whose sums somebody may have seen: of abandoned rounds."""
+        results = () if self.previous is None else (self.previous, *self.history)
+        return frozenset(result.dealer_set for result in results if result.outcome == ABANDONED and result.dealers)
+
+    @property
+    def last_seen(self) -> frozenset[int]:
+        """The set that an abandoned previous round names."""
+        last = self.previous
+        return last.dealer_set if last is not None and last.outcome == ABANDONED else frozenset()
 
     def rank(self, member: int) -> int:
         """How many proposers stay silent before it is this member's turn to open the round."""
@@ -150,6 +165,7 @@ class RoundState:
     Attributes:
         heard: first version of each statement, by (kind, attempt, subject), then by sender.
         by_digest: Deals, Proofs and Receipts by (sender, digest), with the second versions that others rely on.
+        second_votes: second versions of Confirms and Commits for a value that t + 1 members vote for.
         values: by digest, what may be voted for.
         timers: when each wait ends; fired: waits that have.
         begun: work asked for; done: what is done once.
@@ -157,6 +173,11 @@ class RoundState:
         payloads: digests of public bytes that are here.
         checked: by (dealer, digest of its share, digest of its Proof), whether these agree.
         proved: own polynomials by attempt.
+        own_sum: digests of the own partial sum's pieces.
+        rebuilt: digests of the pieces of the sum that are known to be true, by index.
+        undecided: pieces of which the first partial sums did not agree.
+        false_pieces: pieces that their members rebuilt falsely.
+        own_checks: own answers to the challenges of rebuilt pieces.
         decoded: (model, why there is none, score direction).
         result: how the round ended; None until then.
     """
@@ -165,6 +186,7 @@ class RoundState:
     phase: str = "OPEN"
     heard: dict[tuple[Kind, int, int], dict[int, Record]] = field(default_factory=dict)
     by_digest: dict[tuple[int, bytes], Record] = field(default_factory=dict)
+    second_votes: tuple[Record, ...] = ()
     values: dict[bytes, Value] = field(default_factory=dict)
     timers: dict[str, float] = field(default_factory=dict)
     fired: frozenset[str] = frozenset()
@@ -178,7 +200,11 @@ class RoundState:
     checked: dict[tuple[int, bytes, bytes], bool] = field(default_factory=dict)
     own_shares: tuple[bytes, ...] | None = None
     proved: dict[int, bytes] = field(default_factory=dict)
-    own_sum: bytes | None = None
+    own_sum: tuple[bytes, ...] | None = None
+    rebuilt: dict[int, bytes] = field(default_factory=dict)
+    undecided: frozenset[int] = frozenset()
+    false_pieces: frozenset[int] = frozenset()
+    own_checks: tuple[tuple[int, bytes, bytes], ...] | None = None
     decoded: tuple[bytes | None, str, bytes] | None = None
     own_answers: tuple[tuple[int, int], ...] | None = None
     scores: tuple[int, ...] | None = None
@@ -197,6 +223,7 @@ class RoundState:
             shares=dict(self.shares),
             checked=dict(self.checked),
             proved=dict(self.proved),
+            rebuilt=dict(self.rebuilt),
         )
 
     @property
@@ -220,6 +247,16 @@ class RoundState:
         for (sender, _), record in self.by_digest.items():
             if self.heard[record.message.key][sender] is not record:
                 yield record.envelope
+        for record in self.second_votes:
+            yield record.envelope
+
+    def votes(self, kind: Kind, attempt: int, subject: int) -> list[Record]:
+        """Every Confirm or Commit of this key, second versions among them: who votes twice counts for both values.
+
+        Any two quorums share a member that votes once, so that no second value gains by it.
+        """
+        second = (record for record in self.second_votes if record.message.key == (kind, attempt, subject))
+        return [*self.records(kind, attempt, subject).values(), *second]
 
 
 class Turn:
@@ -260,8 +297,11 @@ class Turn:
             self.state.by_digest[sender, record.digest] = record
 
     def keep_version(self, record: Record) -> None:
-        """Keep a second version of a Deal, Proof or Receipt, beside the one that was heard first."""
-        self.state.by_digest[record.envelope.sender, record.digest] = record
+        """Keep a second version of a statement, beside the one that was heard first."""
+        if record.message.key[0] in (Kind.CONFIRM, Kind.COMMIT):
+            self.state.second_votes += (record,)
+        else:
+            self.state.by_digest[record.envelope.sender, record.digest] = record
 
     # what is said and done
 
@@ -339,6 +379,11 @@ class Turn:
         name = value_digest(value)
         self.state.values[name] = value
         return name
+
+    @property
+    def proven(self) -> frozenset[int]:
+        """Members proven false in this round: what they reveal is left out, and so many fewer may be false."""
+        return frozenset(member for member, _ in self.state.blamed)
 
     @property
     def expected(self) -> frozenset[int]:

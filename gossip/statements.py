@@ -43,6 +43,8 @@ class Kind(IntEnum):
     REVEAL = 11
     SCORE = 12
     SIGN = 13
+    PIECE = 14
+    CHECK = 15
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,9 @@
 A member acts on the first version of each statement that it hears, and shows both as evidence.  Others may have heard
 the versions in another order, and go on: promises that whoever was shown the wrong version can follow them.  Bounded:
 a second version is kept only if a Freeze, a set, or the votes of t + 1 members name it, and these are bounded.
+
+A second version of a Reveal, Check or Score is not kept: its sender is proven false and left out, and as fewer of the
+others may then be false, fewer have to agree.
 """
 
 from __future__ import annotations
@@ -18,8 +21,15 @@ def is_relied_upon(state: RoundState, record: Record) -> bool:
     """Whether others go by this statement, of which this member may have heard another version first."""
     name = (record.envelope.sender, record.digest)
     match record.message:
-        case Propose():
-            return _is_voted_for(state, record.message)
+        case Propose(attempt=attempt, subject=subject, value=value):
+            name_of_value = value_digest(value)
+            return name_of_value not in state.values and _is_voted_for(state, attempt, subject, name_of_value)
+        case (
+            Confirm(attempt=attempt, subject=subject, value=value)
+            | Commit(attempt=attempt, subject=subject, value=value)
+        ):
+            is_new = all((other.envelope.sender, other.digest) != name for other in state.second_votes)
+            return is_new and _is_voted_for(state, attempt, subject, value)
         case Deal():
             return name not in state.by_digest and any(name in deals for deals in _named_deals(state))
         case Proof():
@@ -37,13 +47,11 @@ def keep(turn: Turn, record: Record) -> None:
         turn.keep_version(record)
 
 
-def _is_voted_for(state: RoundState, propose: Propose) -> bool:
-    value = value_digest(propose.value)
-    if value in state.values:
-        return False
+def _is_voted_for(state: RoundState, attempt: int, subject: int, value: bytes) -> bool:
+    """Whether t + 1 members, so an honest one among them, vote for a value."""
     for kind in (Kind.CONFIRM, Kind.COMMIT):
-        votes = [record.message for record in state.records(kind, propose.attempt, propose.subject).values()]
-        agree = [vote for vote in votes if isinstance(vote, Confirm | Commit) and vote.value == value]
+        votes = ((r.envelope.sender, r.message) for r in state.votes(kind, attempt, subject))
+        agree = {sender for sender, vote in votes if isinstance(vote, Confirm | Commit) and vote.value == value}
         if len(agree) > state.context.parameters.privacy_threshold:
             return True
     return False

@@ -10,7 +10,7 @@ from gossip.errors import MalformedMessage
 from gossip.messages import UNREADABLE, Envelope, decode_envelope, encode
 
 ENVELOPE, SUMMARY = b"E", b"S"
-_ID_BYTES = 8
+_ID_BYTES = 16  # nobody makes two statements of one id
 MOST_IDS = 16_384
 """Envelopes that one summary lists."""
 

@@ -48,7 +48,7 @@ from node.chainqueue import ChainQueue
 from node.door import Door
 from node.errors import Interrupted, LeftBehind
 from node.eventlog import decode_event, encode_event
-from node.frames import Summary, encode_frame
+from node.frames import encode_frame
 from node.progress import Progress
 from node.reporter import Reporter
 from node.store import Store
@@ -177,9 +177,6 @@ class Node:
         saved = self.store.decoded(stored[1], _Stored)
         self.round = saved.start.round
         self._finishing = saved.start.round - 1
-        if saved.start.round > self.last_round:
-            self._is_finished = True
-            return
         logged = self.store.events(saved.start.round)
         self._base = max((at for at, _ in logged), default=saved.now) - time.monotonic()
         self.workshop.begin(saved.start)
@@ -242,12 +239,13 @@ class Node:
         """Go on to a later round, whose model is here."""
         if start.round <= self.round:
             return
+        if start.round > self.last_round:
+            # The log of the last round stays: others may still lack what this node said in it, also after a restart.
+            self._is_finished = True
+            return
         now = self._now()
         self.store.put(start.model, start.round, self._model(start.model))
         self._store_beginning(start, now, sessions.conduct_after(self.session))
-        if start.round > self.last_round:
-            self._is_finished = True
-            return
         async with self._vectors:
             self.workshop.begin(start)
         # What the session hands back is older than anything in the queue, and goes before it.
@@ -335,8 +333,10 @@ class Node:
                     size = blob_size(self.workshop.layout, dealer, self.me)
                     accept = partial(self.workshop.accept_share, self.round, dealer)
                     self._nursery.start_soon(self._fetch, name, size, [dealer], accept)
-                case FetchPayload(holder, name, dealer):
-                    self._fetch_payload(holder, name, dealer)
+                case FetchPayload(holder, name, what, index):
+                    size = self.workshop.payload_bytes(what, index, holder)
+                    members = sorted(self._peer_ids, key=lambda member: (member != holder, member))
+                    self._nursery.start_soon(self._fetch, name, size, members, self.workshop.accept_payload)
                 case Settled(result, signatures, attempt):
                     self._finish_soon(
                         result, signatures, attempt, partial(self.workshop.next_start, result, signatures)
@@ -421,13 +421,6 @@ class Node:
         shares = await trio.to_thread.run_sync(make, limiter=self._vectors)
         await self._transfers.push_shares(round_id, shares, self._until(round_id))
 
-    def _fetch_payload(self, holder: int, name: bytes, dealer: int | None) -> None:
-        """A partial sum, or a share that its holder complained about; from the holder first, then from anyone."""
-        members = sorted(self._peer_ids, key=lambda index: (index != holder, index))
-        layout = self.workshop.layout
-        size = self.workshop.partial_sum_bytes() if dealer is None else blob_size(layout, dealer, holder)
-        self._nursery.start_soon(self._fetch, name, size, members, self.workshop.accept_payload)
-
     async def _fetch(self, name: bytes, size: int, members: list[int], accept: Callable[[bytes], Event | None]) -> None:
         round_id = self.round
         data = await self._transfers.fetch(name, size, members, self._until(round_id))
@@ -447,8 +440,6 @@ class Node:
         is_finished = self._is_finished and not self.chain.has_pending
         if self.current is not None:
             self.transport.announce(encode_frame(summarise(self.current, is_finished)), to=to)
-        elif self._is_finished:
-            self.transport.announce(encode_frame(Summary(self.round, "FINISHED", is_finished, b"")), to=to)
 
     async def _note_absent(self) -> None:
         await trio.sleep(UNSEEN_SECONDS)

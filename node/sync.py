@@ -8,7 +8,7 @@ from itertools import islice
 
 from gossip import versions
 from gossip.errors import BadSignature
-from gossip.messages import Envelope, Open, decode_message, message_digest, verify_envelope
+from gossip.messages import Envelope, Open, decode_message, longest_message, message_digest, verify_envelope
 from gossip.round import is_within_reach
 from gossip.session import Identity, Session
 from gossip.state import Record, RoundState
@@ -17,10 +17,18 @@ from node.frames import MOST_IDS, Summary, short_id
 FEWEST_TAKEN = 256
 """Envelopes of one sender that a round's log takes at least; an honest member says some tens."""
 
+SHORT_BYTES = 2048
+LONG_MESSAGES = 8
+
 
 def most_taken(n: int) -> int:
     """Envelopes of one sender that a round's log takes, so that a summary can list those of liars and all others."""
     return max(FEWEST_TAKEN, MOST_IDS // (2 * n))
+
+
+def most_bytes(n: int) -> int:
+    """Bytes of them: an honest member's are short but for a few Proposes."""
+    return most_taken(n) * SHORT_BYTES + LONG_MESSAGES * longest_message(n)
 
 
 class Exchange:
@@ -33,6 +41,9 @@ class Exchange:
     def __init__(self, identity: Identity) -> None:
         self._identity = identity
         self._most = most_taken(len(identity.signers))
+        self._most_bytes = most_bytes(len(identity.signers))
+        self._bytes: Counter[int] = Counter()
+        self._let_in_after_all: set[bytes] = set()
         self._seen: set[bytes] = set()
         self._taken: Counter[int] = Counter()
         self.finished: set[str] = set()
@@ -41,6 +52,8 @@ class Exchange:
         """A round begins: forget what was only of use before it."""
         self._seen = {short_id(envelope) for envelope in session.envelopes()}
         self._taken.clear()
+        self._bytes.clear()
+        self._let_in_after_all.clear()
 
     def said(self, envelope: Envelope) -> None:
         """This node itself said it."""
@@ -53,11 +66,11 @@ class Exchange:
             MalformedMessage: its bytes are no message.
         """
         name = short_id(envelope)
-        if name in self._seen:
-            return _is_missed(envelope, session)
-        if self._taken[envelope.sender] >= self._most:
-            return False
+        if name in self._seen or self._says_too_much(envelope):
+            return self._is_missed(name, envelope, session)
         message = decode_message(envelope.body)
+        if len(envelope.body) > longest_message(len(self._identity.signers)) and not isinstance(message, Open):
+            return False
         current = session.current.context.round
         # Of rounds further ahead, the Open alone says that this node has fallen behind.
         if message.round < current or (message.round > current + 1 and not isinstance(message, Open)):
@@ -72,11 +85,40 @@ class Exchange:
             return False
         self._seen.add(name)
         self._taken[envelope.sender] += 1
+        self._bytes[envelope.sender] += len(envelope.body)
+        return True
+
+    def _says_too_much(self, envelope: Envelope) -> bool:
+        sender, size = envelope.sender, len(envelope.body)
+        return self._taken[sender] >= self._most or self._bytes[sender] + size > self._most_bytes
+
+    def _is_missed(self, name: bytes, envelope: Envelope, session: Session) -> bool:
+        """Whether others go by what was put aside here, for another version or because its sender says too much.
+
+        Each is let in once: what breaks a rule is not kept, and would come again and again.
+        """
+        state, sender = session.current, envelope.sender
+        is_suspect = (sender, "equivocation") in state.blamed or self._says_too_much(envelope)
+        if name in self._let_in_after_all or not is_suspect:
+            return False
+        message = decode_message(envelope.body)
+        if (message.config, message.round) != (state.context.config, state.context.round):
+            return False
+        record = Record(message, envelope, message_digest(envelope.body))
+        is_known = state.records(*message.key).get(sender)
+        if (is_known is not None and is_known.digest == record.digest) or not versions.is_relied_upon(state, record):
+            return False
+        self._let_in_after_all.add(name)
         return True
 
     def forget(self, envelope: Envelope) -> None:
         """It was news, and there was no room for it: let it be news again."""
-        self._seen.discard(short_id(envelope))
+        name = short_id(envelope)
+        if name in self._seen:
+            self._seen.discard(name)
+            self._taken[envelope.sender] -= 1
+            self._bytes[envelope.sender] -= len(envelope.body)
+        self._let_in_after_all.discard(name)
 
     def lacking(self, peer_id: str, summary: Summary, session: Session | None) -> list[Envelope]:
         """What a peer that sent this summary has not heard and can still use."""
@@ -93,18 +135,6 @@ def summarise(session: Session, is_finished: bool) -> Summary:
     """What a session has heard of its round and the one before."""
     ids = b"".join(short_id(envelope) for envelope in islice(session.envelopes(), MOST_IDS))
     return Summary(session.current.context.round, session.current.phase, is_finished, ids)
-
-
-def _is_missed(envelope: Envelope, session: Session) -> bool:
-    """Whether it was heard, and put aside for another version, by which others turn out to go."""
-    state = session.current
-    if (envelope.sender, "equivocation") not in state.blamed:
-        return False
-    message = decode_message(envelope.body)
-    if message.round != state.context.round:
-        return False
-    record = Record(message, envelope, message_digest(envelope.body))
-    return versions.is_relied_upon(state, record)
 
 
 def _rounds(session: Session) -> Iterator[RoundState]:

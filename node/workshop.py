@@ -15,13 +15,17 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from gossip import codeword, proofs, quantise, scores, shamir
-from gossip.chunks import decode_words, encode_words
+from gossip import codeword, pieces, proofs, quantise, scores, shamir
+from gossip.chunks import WORD_BYTES, decode_words, encode_words
 from gossip.errors import MalformedMessage
 from gossip.events import (
+    AnswerChecks,
     Answered,
     AnswerScores,
+    Assemble,
     CheckComplaint,
+    CheckPiece,
+    ChecksAnswered,
     CheckShare,
     ComplaintChecked,
     Compose,
@@ -29,12 +33,14 @@ from gossip.events import (
     Deal,
     Dealt,
     Decoded,
-    DecodeSums,
     Event,
     OpenScores,
     PayloadArrived,
+    PieceChecked,
     Prove,
     Proved,
+    Rebuild,
+    Rebuilt,
     ScoresOpened,
     ShareArrived,
     ShareChecked,
@@ -43,7 +49,8 @@ from gossip.events import (
     Work,
 )
 from gossip.layout import Layout
-from gossip.messages import ABANDONED, SETTLED, Open, RoundResult
+from gossip.messages import ABANDONED, MAX_HISTORY, SETTLED, Open, RoundResult
+from gossip.parameters import CHECK_REPETITIONS
 from gossip.results import result_digest
 from gossip.session import Identity, RoundStart
 from gossip.spec import RoundKind, blob_digest, digest
@@ -175,8 +182,14 @@ class Workshop:
                 return ComplaintChecked(attempt, holder, dealer, not agrees)
             case SumShares(shares):
                 return self._sum_shares(shares)
-            case DecodeSums():
-                return self._decode(work)
+            case Rebuild():
+                return self._rebuild(work)
+            case AnswerChecks():
+                return self._answer_checks(work)
+            case CheckPiece():
+                return self._check_piece(work)
+            case Assemble():
+                return self._assemble(work)
             case AnswerScores(scored, dealers):
                 return self._answer(scored, dealers)
             case OpenScores():
@@ -215,9 +228,13 @@ class Workshop:
         blob = self._own_dealing().blob(holder)
         return blob if blob_digest(blob) == name else None
 
-    def partial_sum_bytes(self) -> int:
-        """Size of an encoded partial sum of the current round."""
-        return 3 * self.layout.blocks
+    def payload_bytes(self, what: str, index: int, holder: int) -> int:
+        """Size of what `FetchPayload` asks for."""
+        if what == "share":
+            return shamir.blob_size(self.layout, index, holder)
+        piece = self.layout.piece(index)
+        words_of_block = 1 if what == "sum" else self.layout.parameters.pack_size
+        return WORD_BYTES * words_of_block * len(range(piece.start, piece.stop))
 
     # --- from round to round --------------------------------------------------------------------------------------
 
@@ -228,7 +245,9 @@ class Workshop:
             MissingModel: its model is not stored yet.
         """
         cumulative = self._cumulative_after(result)
-        return self._start(result, signatures, tuple(wei.to_bytes(16, "big") for wei in cumulative))
+        before, history = self.start.previous, self.start.history
+        history = () if before is None or result.outcome == SETTLED else (before, *history)[:MAX_HISTORY]
+        return self._start(result, signatures, tuple(wei.to_bytes(16, "big") for wei in cumulative), history)
 
     def start_from(self, opened: Open) -> RoundStart:
         """What the round starts from that others opened while this member was away.
@@ -238,26 +257,18 @@ class Workshop:
         """
         if opened.previous is None:
             raise ValueError("round 0 is opened on no result")
-        return self._start(opened.previous, opened.signatures, opened.cumulative)
+        return self._start(opened.previous, opened.signatures, opened.cumulative, opened.history)
 
     def _start(
-        self, result: RoundResult, signatures: tuple[tuple[int, bytes], ...], cumulative: tuple[bytes, ...]
+        self,
+        result: RoundResult,
+        signatures: tuple[tuple[int, bytes], ...],
+        cumulative: tuple[bytes, ...],
+        history: tuple[RoundResult, ...],
     ) -> RoundStart:
         if self.blobs.get(result.model) is None:
             raise MissingModel(result.model)
-        seen, knows_all = self._seen_after(result)
-        return RoundStart(result.round + 1, result.model, result, signatures, cumulative, seen, knows_all)
-
-    def _seen_after(self, result: RoundResult) -> tuple[tuple[int, ...], bool]:
-        """The dealer sets over the result's model whose sums somebody may have seen, and whether these are all."""
-        if result.outcome == SETTLED:
-            return (), True
-        is_own = result.round == self.start.round
-        before = self.start.seen if is_own else ()
-        # An abandoned round names a set if there was any.
-        knows_all = self.start.knows_all_seen if is_own else not result.dealers
-        is_new = result.dealers and result.dealers not in before
-        return (*before, result.dealers) if is_new else before, knows_all
+        return RoundStart(result.round + 1, result.model, result, signatures, cumulative, history)
 
     def _cumulative_after(self, result: RoundResult) -> list[int]:
         n = self.layout.parameters.n
@@ -314,12 +325,18 @@ class Workshop:
         partial_sum = shamir.PartialSum(self.layout, self.identity.me)
         for dealer, name in shares:
             partial_sum.add(dealer, self._stored(name))
-        data = encode_words(partial_sum.words())
-        name = blob_digest(data)
-        self.blobs.put(name, self.start.round, data)
+        words = partial_sum.words()
+        parts = (words[self.layout.piece(index)] for index in range(self.layout.pieces))
+        names = tuple(self._put_words(part) for part in parts)
         held = msgspec.msgpack.encode(shares)
         self.blobs.put_secret(_HELD_SHARES, self.start.round, held)
-        return Summed(name)
+        return Summed(names)
+
+    def _put_words(self, words: Words) -> bytes:
+        data = encode_words(words)
+        name = blob_digest(data)
+        self.blobs.put(name, self.start.round, data)
+        return name
 
     def _open_own(self, name: bytes, dealer: int, layout: Layout) -> Words:
         return shamir.open_blob(self._stored(name), layout, dealer, self.identity.me)
@@ -327,39 +344,76 @@ class Workshop:
     def _stored(self, name: bytes) -> bytes:
         blob = self.blobs.get(name)
         if blob is None:
-            raise LookupError(f"the share {name.hex()} is not in the store")
+            raise LookupError(f"the blob {name.hex()} is not in the store")
         return blob
 
-    def _decode(self, work: DecodeSums) -> Decoded | None:
-        sums, malformed = self._partial_sums(work.sums)
-        agreement = codeword.agree_on_sum(sums, self.layout, self._random_bytes(_SEED_BYTES))
+    def _rebuild(self, work: Rebuild) -> Rebuilt:
+        piece = self.layout.piece(work.index)
+        blocks = len(range(piece.start, piece.stop))
+        sums, malformed = self._partial_sums(work.sums, blocks)
+        agreement = codeword.agree_on_sum(sums, self.layout, self._random_bytes(_SEED_BYTES), blocks, work.excluded)
         if agreement is None:
-            return None
-        wrong = tuple(sorted((*agreement.wrong, *malformed)))
+            return Rebuilt(work.index, None, ())
         good = agreement.good[: self.layout.parameters.threshold]
-        words = shamir.recombine({holder: sums[holder] for holder in good}, self.layout)
+        words = shamir.recombine_blocks({holder: sums[holder] for holder in good}, self.layout, blocks)
+        name = self._put_words(words)
+        return Rebuilt(work.index, name, tuple(sorted((*agreement.wrong, *malformed))))
+
+    def _partial_sums(self, sums: tuple[tuple[int, bytes], ...], blocks: int) -> tuple[dict[int, Words], list[int]]:
+        decoded, malformed = {}, []
+        for holder, name in sums:
+            try:
+                decoded[holder] = decode_words(self._stored(name), blocks)
+            except MalformedMessage:
+                malformed.append(holder)
+        return decoded, malformed
+
+    def _answer_checks(self, work: AnswerChecks) -> ChecksAnswered:
+        answers = []
+        for index, payload in work.pieces:
+            piece = self.layout.piece(index)
+            blocks = len(range(piece.start, piece.stop))
+            own = decode_words(self._stored(work.own[index]), blocks)
+            values = pieces.challenge(work.value, index, payload, blocks).of(own)
+            answers.append((index, payload, encode_words(values.astype(np.uint32))))
+        return ChecksAnswered(tuple(answers))
+
+    def _check_piece(self, work: CheckPiece) -> PieceChecked | None:
+        piece = self.layout.piece(work.index)
+        blocks = len(range(piece.start, piece.stop))
+        answers, malformed = {}, []
+        for holder, data in work.answers:
+            try:
+                answers[holder] = decode_words(data, CHECK_REPETITIONS).astype(np.int64)
+            except MalformedMessage:
+                malformed.append(holder)
+        try:
+            words = decode_words(self._stored(work.payload), blocks * self.layout.parameters.pack_size)
+        except MalformedMessage:
+            return PieceChecked(work.index, work.payload, False, ())
+        combination = pieces.challenge(work.value, work.index, work.payload, blocks)
+        found = pieces.judge(words, answers, combination, self.layout, work.excluded)
+        if found is None:
+            return None
+        is_true, agreement = found
+        return PieceChecked(work.index, work.payload, is_true, tuple(sorted((*agreement.wrong, *malformed))))
+
+    def _assemble(self, work: Assemble) -> Decoded:
+        k = self.layout.parameters.pack_size
+        words = np.empty(self.layout.blocks * k, dtype=np.uint32)
+        for index, name in enumerate(work.pieces):
+            piece = self.layout.piece(index)
+            words[piece.start * k : piece.stop * k] = decode_words(self._stored(name), (piece.stop - piece.start) * k)
         spec, round_id, dealers = self.identity.spec, self.start.round, len(work.dealers)
-        total = quantise.unpack_sum(words, spec, round_id, dealers)
+        total = quantise.unpack_sum(words[: self.layout.words], spec, round_id, dealers)
         reason = quantise.check_sum(total, spec, round_id, dealers)
         if reason is not None:
-            return Decoded(None, wrong, reason)
+            return Decoded(None, reason)
         public = PublicSums(total.gradient, total.weight, total.gradient_weight)
         model = self.learner.apply(self.model, quantise.average(total, spec, round_id), self.kind, public)
         name = blob_digest(model)
         self.blobs.put(name, round_id, model)
-        return Decoded(name, wrong, "", self._set_direction(public, name))
-
-    def _partial_sums(self, sums: tuple[tuple[int, bytes], ...]) -> tuple[dict[int, Words], list[int]]:
-        decoded, malformed = {}, []
-        for holder, name in sums:
-            data = self.blobs.get(name)
-            if data is None:
-                continue
-            try:
-                decoded[holder] = decode_words(data, self.layout.blocks)
-            except MalformedMessage:
-                malformed.append(holder)
-        return decoded, malformed
+        return Decoded(name, "", self._set_direction(public, name))
 
     # --- scores ---------------------------------------------------------------------------------------------------
 
@@ -400,7 +454,7 @@ class Workshop:
         before, after = self._sums
         for dealer in sorted(work.dealers):
             answers = {holder: dict(given)[dealer] for holder, given in work.answers if dealer in dict(given)}
-            value, liars = scores.open_score(answers, self.layout.parameters)
+            value, liars = scores.open_score(answers, self.layout.parameters, work.excluded)
             wrong.update(liars)
             if value is None:
                 return None

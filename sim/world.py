@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import heapq
 import random
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
@@ -164,7 +165,12 @@ class SimulatedNode:
 
 
 class World:
-    """Members, an event heap, and a trace of everything that was said and found."""
+    """Members, an event heap, and a trace of everything that was said and found.
+
+    Attributes:
+        trace: (time, member, effect), in order.
+        uploaded: bytes of shares, sums and models that each member sent.
+    """
 
     def __init__(
         self,
@@ -184,6 +190,7 @@ class World:
         self.last_round = spec.closing_round if last_round is None else last_round
         self.now = 0.0
         self.trace: list[tuple[float, int, Effect]] = []
+        self.uploaded: Counter[int] = Counter()
         self.said: dict[tuple[int, int, Kind, int, int], Envelope] = {}
         self.contradictions: list[tuple[Envelope, Envelope]] = []
         self._chance = random.Random(seed)
@@ -354,12 +361,13 @@ class World:
                     self._send(self._latency(), self.nodes[member], Heard(envelope))
             case PushShares():
                 for holder, _, blob in node.workshop.shares():
+                    self.uploaded[node.me] += len(blob)
                     if self._chance.random() >= self.scenario.loss:
                         self._push(node, self.nodes[holder], node.round, blob)
             case FetchShare(dealer, name):
                 self._fetch_share(node, self.nodes[dealer], name, node.round)
-            case FetchPayload(_, name, _):
-                self._fetch_payload(node, name, node.round)
+            case FetchPayload(holder, name, _, _):
+                self._fetch_payload(node, holder, name, node.round)
             case Settled(result, signatures, _):
                 self._finish(node, result, lambda: node.workshop.next_start(result, signatures))
             case LaggedBehind(opened) if opened.previous is not None:
@@ -402,11 +410,11 @@ class World:
 
         self._later(2 * self._latency(), arrive)
 
-    def _fetch_payload(self, node: SimulatedNode, name: bytes, round_id: int) -> None:
+    def _fetch_payload(self, node: SimulatedNode, holder: int, name: bytes, round_id: int) -> None:
         def arrive() -> None:
             if not node.is_up or node.round != round_id:
                 return
-            data = self._find(name)
+            data = self._find(name, holder)
             if data is not None:
                 self._handle(node, node.workshop.accept_payload(data))
             else:
@@ -414,9 +422,15 @@ class World:
 
         self._later(2 * self._latency(), arrive)
 
-    def _find(self, name: bytes) -> bytes | None:
-        found = (other.blobs.get(name) for other in self.nodes if other.is_up)
-        return next((data for data in found if data is not None), None)
+    def _find(self, name: bytes, holder: int = 0) -> bytes | None:
+        """Bytes by digest from `holder`, or else from whoever has them; they count as uploaded."""
+        others = (node for node in self.nodes if node.is_up)
+        for other in sorted(others, key=lambda other: (other.me != holder, other.me)):
+            data = other.blobs.get(name)
+            if data is not None:
+                self.uploaded[other.me] += len(data)
+                return data
+        return None
 
     def _finish(self, node: SimulatedNode, result: RoundResult, make_start: Callable[[], RoundStart]) -> None:
         """Go on to the next round once the model is here."""

@@ -8,9 +8,25 @@ import numpy as np
 from msgspec import structs
 
 from gossip.chunks import decode_words, encode_words
-from gossip.events import Announce, Answered, AnswerScores, Effect, Event, Prove, Proved, Summed, SumShares, Tell, Work
+from gossip.events import (
+    Announce,
+    Answered,
+    AnswerScores,
+    ChecksAnswered,
+    Effect,
+    Event,
+    Prove,
+    Proved,
+    Rebuild,
+    Rebuilt,
+    Summed,
+    SumShares,
+    Tell,
+    Work,
+)
 from gossip.messages import (
     SET,
+    Check,
     Commit,
     Complaint,
     Confirm,
@@ -20,6 +36,7 @@ from gossip.messages import (
     Message,
     Open,
     OutcomeValue,
+    Piece,
     Proof,
     Propose,
     Receipt,
@@ -50,10 +67,34 @@ def false_sum(workshop: Workshop, work: Work, event: Event | None) -> Event | No
     """A partial sum that is off in one word."""
     if not isinstance(work, SumShares) or not isinstance(event, Summed):
         return event
-    words = decode_words(workshop.blobs.get(event.payload) or b"", workshop.layout.blocks)
+    return Summed(tuple(_changed(workshop, name) for name in event.pieces))
+
+
+def _changed(workshop: Workshop, name: bytes) -> bytes:
+    """Digest of stored words of which the first is another one, stored as well."""
+    stored = workshop.blobs.get(name)
+    assert stored is not None
+    words = decode_words(stored, len(stored) // 3)
     data = encode_words(np.concatenate([(words[:1] + 1) % MODULUS, words[1:]]).astype(np.uint32))
     workshop.blobs.put(blob_digest(data), workshop.start.round, data)
-    return Summed(blob_digest(data))
+    return blob_digest(data)
+
+
+def false_piece(workshop: Workshop, work: Work, event: Event | None) -> Event | None:
+    """A rebuilt piece of the sum that is off in one word."""
+    is_own = isinstance(work, Rebuild) and work.index == workshop.identity.me
+    if not is_own or not isinstance(event, Rebuilt) or event.payload is None:
+        return event
+    return Rebuilt(event.index, _changed(workshop, event.payload), event.wrong)
+
+
+def false_checks(workshop: Workshop, work: Work, event: Event | None) -> Event | None:
+    """Answers to the challenges of rebuilt pieces that are those of another sum."""
+    if not isinstance(event, ChecksAnswered):
+        return event
+    words = [(decode_words(answer, len(answer) // 3) + 1) % MODULUS for _, _, answer in event.answers]
+    changed = [encode_words(answer.astype(np.uint32)) for answer in words]
+    return ChecksAnswered(tuple((i, name, new) for (i, name, _), new in zip(event.answers, changed, strict=True)))
 
 
 def false_proof(workshop: Workshop, work: Work, event: Event | None) -> Event | None:
@@ -110,16 +151,20 @@ def deal_unequally(world: World, dealer: int, victim: int, *, is_canonical: bool
     workshop._own_dealing = unequal  # type: ignore[method-assign, assignment]
 
 
-def deal_late(world: World, dealer: int, victim: int) -> None:
-    """Have `dealer` give `victim` its share only when that one has said its Receipt."""
+def deal_late(world: World, dealer: int, victim: int, *, never_in_round: int | None = None) -> None:
+    """Have `dealer` give `victim` its share only when that one has said its Receipt; in one round not even then."""
     workshop, receiver = world.nodes[dealer].workshop, world.nodes[victim]
     shares, share_of = workshop.shares, workshop.share_of
-    workshop.shares = lambda: (share for share in shares() if share[0] != victim)  # type: ignore[method-assign]
+
+    def is_held_back(holder: int) -> bool:
+        return holder == victim and (never_in_round is None or workshop.start.round == never_in_round)
+
+    workshop.shares = lambda: (share for share in shares() if not is_held_back(share[0]))  # type: ignore[method-assign]
 
     def late_share_of(holder: int, name: bytes) -> bytes | None:
         assert receiver.session is not None
-        has_receipt = victim in receiver.session.current.records(Kind.RECEIPT)
-        return share_of(holder, name) if holder != victim or has_receipt else None
+        has_receipt = victim in receiver.session.current.records(Kind.RECEIPT) and never_in_round is None
+        return share_of(holder, name) if not is_held_back(holder) or has_receipt else None
 
     workshop.share_of = late_share_of  # type: ignore[method-assign]
 
@@ -196,6 +241,15 @@ def equivocate(kind: Kind) -> Callable[[SimulatedNode, list[Effect]], list[Effec
     return lie
 
 
+def withhold(kind: Kind) -> Callable[[SimulatedNode, list[Effect]], list[Effect]]:
+    """Never make one kind of statement."""
+
+    def lie(node: SimulatedNode, effects: list[Effect]) -> list[Effect]:
+        return [e for e in effects if not (isinstance(e, Announce) and decode_message(e.envelope.body).kind is kind)]
+
+    return lie
+
+
 def tell_apart(kind: Kind, victim: int, stops_at: int = SET) -> Callable[[SimulatedNode, list[Effect]], list[Effect]]:
     """Show one member another version of a statement than the others, and stop after one's Commit."""
     is_mute = False
@@ -215,6 +269,64 @@ def tell_apart(kind: Kind, victim: int, stops_at: int = SET) -> Callable[[Simula
             versions = (effect.envelope, signed(node, other))
             others = (member for member in range(len(node.identity.signers)) if member != node.me)
             told += [Tell(member, (versions[member == victim],)) for member in others]
+        return told
+
+    return lie
+
+
+def vote_apart(subject: int) -> Callable[[SimulatedNode, list[Effect]], list[Effect]]:
+    """Show the last member another proposal and vote for it there; commit to the first one for member 0 alone; stop."""
+    is_mute = False
+    others: dict[bytes, bytes] = {}
+
+    def lie(node: SimulatedNode, effects: list[Effect]) -> list[Effect]:
+        nonlocal is_mute
+        told: list[Effect] = []
+        last = len(node.identity.signers) - 1
+        for effect in effects:
+            message = decode_message(effect.envelope.body) if isinstance(effect, Announce) else None
+            if is_mute:
+                continue
+            is_apart = isinstance(message, Propose | Confirm | Commit) and message.subject == subject
+            if not is_apart or not isinstance(effect, Announce) or not isinstance(message, Propose | Confirm | Commit):
+                told.append(effect)
+                continue
+            if isinstance(message, Propose):
+                other = other_version(node, message)
+                assert isinstance(other, Propose)
+                others[value_digest(message.value)] = value_digest(other.value)
+            else:
+                other = structs.replace(message, value=others[message.value])
+            is_mute = isinstance(message, Commit)
+            for member in range(last + 1):
+                if member != node.me:
+                    sees_first = member == 0 if is_mute else member != last
+                    told.append(Tell(member, (effect.envelope if sees_first else signed(node, other),)))
+        return told
+
+    return lie
+
+
+def tell_friend(kind: Kind, friend: int, last_round: int) -> Callable[[SimulatedNode, list[Effect]], list[Effect]]:
+    """In one round, make one kind of statement truly to one member and falsely to the others, and stop."""
+    is_mute = False
+
+    def lie(node: SimulatedNode, effects: list[Effect]) -> list[Effect]:
+        nonlocal is_mute
+        told: list[Effect] = []
+        for effect in effects:
+            message = decode_message(effect.envelope.body) if isinstance(effect, Announce) else None
+            if is_mute:
+                continue
+            if message is None or message.kind is not kind or message.round != last_round:
+                told.append(effect)
+                continue
+            is_mute = True
+            other = other_version(node, message)
+            assert other is not None
+            assert isinstance(effect, Announce)
+            versions = (effect.envelope, signed(node, other))
+            told += [Tell(m, (versions[m != friend],)) for m in range(len(node.identity.signers)) if m != node.me]
         return told
 
     return lie
@@ -243,7 +355,11 @@ def other_version(node: SimulatedNode, message: Message) -> Message | None:
         case Confirm() | Commit():
             return structs.replace(message, value=blob_digest(b"another"))
         case Reveal():
+            return structs.replace(message, pieces=(blob_digest(b"another"), *message.pieces[1:]))
+        case Piece():
             return structs.replace(message, payload=blob_digest(b"another"))
+        case Check() if message.answers:
+            return structs.replace(message, answers=message.answers[1:])
         case Score():
             (dealer, answer), *rest = message.answers
             return structs.replace(message, answers=((dealer, (answer + 1) % MODULUS), *rest))

@@ -8,7 +8,7 @@ import pytest
 
 from gossip import round as one_round
 from gossip import scores
-from gossip.events import Announce, Blame, Heard
+from gossip.events import Announce, Blame, Event, Heard
 from gossip.messages import (
     OUTCOME,
     SET,
@@ -21,7 +21,6 @@ from gossip.messages import (
     decode_message,
     value_digest,
 )
-from gossip.parameters import Parameters
 from gossip.scores import score_bound
 from gossip.statements import Kind
 from sim.world import Scenario
@@ -91,6 +90,51 @@ def test_a_proposer_that_shows_one_member_another_value_and_stops_does_not_hold_
     assert world.blamed() <= {proposer}
 
 
+@pytest.mark.parametrize("subject", [SET, OUTCOME])
+def test_a_proposer_that_lets_one_member_see_a_quorum_and_stops_does_not_hold_up_the_others(subject: int) -> None:
+    """Its Commit for their value goes to that member alone, who is done; the others hear another one of it."""
+    proposer = 1
+    scenario = Scenario(lies={proposer: liars.vote_apart(subject)})
+    world = known_world(4, saved=saved_after(4, 0), last_round=1, scenario=scenario).run(300)
+    assert_agreement(world, liars=frozenset({proposer}))
+    assert world.blamed() == {proposer}
+
+
+@pytest.mark.parametrize("kind", [Kind.REVEAL, Kind.SCORE], ids=lambda kind: kind.name)
+def test_a_holder_that_lets_one_member_decode_and_stops_does_not_hold_up_the_others(kind: Kind) -> None:
+    """As a dealer it withheld that member's share, so that its own sum is needed; the others hear a false one of it."""
+    liar, friend, last_round = 3, 0, 1 if kind is Kind.REVEAL else 2
+    scenario = Scenario(lies={liar: liars.tell_friend(kind, friend, last_round)})
+    world = known_world(4, rounds=2, last_round=last_round, scenario=scenario)
+    liars.deal_late(world, liar, friend, never_in_round=1)
+    world.run(300)
+    assert_agreement(world, liars=frozenset({liar}))
+    assert world.blamed() == {liar}
+    assert world.nodes[friend].results[last_round].outcome == 1
+    assert kind is Kind.REVEAL or world.nodes[friend].results[last_round].scores is not None
+
+
+def test_whoever_settles_by_the_others_signatures_adds_its_own() -> None:
+    """It may lack the Commits, and in the last round nothing comes after it that would tell the others."""
+    node = known_world(4, saved=saved_after(4, 0), last_round=1).run(300).nodes[0]
+    assert node.session is not None
+    done = node.session.current
+
+    def is_heard(event: Event) -> bool:
+        key = decode_message(event.envelope.body).key if isinstance(event, Heard) else (Kind.OPEN, 0, 0)
+        return key[0] is not Kind.SIGN and (key[0], key[2]) != (Kind.COMMIT, OUTCOME)
+
+    signs = [record.envelope for sender, record in done.records(Kind.SIGN).items() if sender != node.me]
+    state, said = one_round.begin(done.context, 0.0)
+    for event in (*(event for _, event in node.log if is_heard(event)), *map(Heard, signs)):
+        state, effects = one_round.step(state, event, 0.0)
+        said += effects
+    assert state.is_settled
+    assert state.agreements[OUTCOME].final is None
+    kinds = [decode_message(effect.envelope.body).kind for effect in said if isinstance(effect, Announce)]
+    assert kinds.count(Kind.SIGN) == 1
+
+
 @pytest.mark.parametrize("kind", [Kind.DEAL, Kind.PROOF, Kind.RECEIPT], ids=lambda kind: kind.name)
 def test_a_dealer_that_shows_one_member_another_version_and_stops_loses_no_round(kind: Kind) -> None:
     liar = 3
@@ -125,9 +169,10 @@ def test_a_two_faced_proposer_makes_no_second_set_final(n: int) -> None:
     assert world.blamed() == {proposer}
 
 
-@pytest.mark.parametrize(
-    "kind", sorted(set(Kind) - {Kind.OPEN, Kind.COMPLAINT, Kind.STATUS}), ids=lambda kind: kind.name
-)
+ELSEWHERE = {Kind.OPEN, Kind.COMPLAINT, Kind.STATUS, Kind.PIECE, Kind.CHECK}
+
+
+@pytest.mark.parametrize("kind", sorted(set(Kind) - ELSEWHERE), ids=lambda kind: kind.name)
 @pytest.mark.parametrize("n", [4, 7])
 def test_who_says_two_things_is_named_with_both(n: int, kind: Kind) -> None:
     proposer, other = 2 % n, 3
@@ -213,8 +258,8 @@ def test_a_value_that_no_update_within_its_norm_has_earns_nothing(monkeypatch: p
     beyond = score_bound(spec, 1) + 1
     opened = scores.open_score
 
-    def of_the_first(answers: Mapping[int, int], parameters: Parameters) -> tuple[int | None, tuple[int, ...]]:
-        value, wrong = opened(answers, parameters)
+    def of_the_first(answers: Mapping[int, int], *given: object) -> tuple[int | None, tuple[int, ...]]:
+        value, wrong = opened(answers, *given)  # type: ignore[arg-type]
         return (beyond if value == first else value), wrong
 
     values: list[int | None] = []

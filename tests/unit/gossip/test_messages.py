@@ -10,11 +10,13 @@ from hypothesis import strategies as st
 from gossip.errors import MalformedMessage
 from gossip.messages import (
     EMPTY_SET,
+    MAX_HISTORY,
     MAX_MESSAGE_BYTES,
     SET,
     SETTLED,
     AnyMessage,
     Certificate,
+    Check,
     Commit,
     Complaint,
     Confirm,
@@ -23,6 +25,7 @@ from gossip.messages import (
     Freeze,
     Open,
     OutcomeValue,
+    Piece,
     Proof,
     Propose,
     Receipt,
@@ -35,6 +38,7 @@ from gossip.messages import (
     decode_envelope,
     decode_message,
     encode,
+    longest_message,
 )
 from gossip.parameters import Parameters
 from gossip.statements import Kind
@@ -47,8 +51,8 @@ VALUE = SetValue(D, ((0, D), (1, D)), ((0, D), (1, D)), ((0, D), (1, D), (2, D))
 ENVELOPE = Envelope(2, encode(Status(D, 3, 1, SET, None)), SIGNATURE)
 
 MESSAGES: list[AnyMessage] = [
-    Open(D, 0, 0, D, None, (), ()),
-    Open(D, 2, 1, D, RESULT, ((0, SIGNATURE), (3, SIGNATURE)), (bytes(16),) * 4),
+    Open(D, 0, 0, D, None, (), (), ()),
+    Open(D, 2, 1, D, RESULT, ((0, SIGNATURE), (3, SIGNATURE)), (bytes(16),) * 4, (RESULT,)),
     Deal(D, 3, D, (D, D, D, D)),
     Freeze(D, 3, 1, ((0, D), (2, D), (3, D))),
     Proof(D, 3, 1, D, bytes(36)),
@@ -59,7 +63,9 @@ MESSAGES: list[AnyMessage] = [
     Confirm(D, 3, 1, SET, D),
     Commit(D, 3, 1, SET, D),
     Status(D, 3, 2, SET, Certificate(0, EMPTY_SET, ((1, SIGNATURE),))),
-    Reveal(D, 3, D, D),
+    Reveal(D, 3, D, (D, D)),
+    Piece(D, 3, D, D),
+    Check(D, 3, D, ((0, D, bytes(18)), (2, D, bytes(18)))),
     Score(D, 3, 2, D, ((0, 5), (1, 16_777_212))),
     Sign(D, 3, D, SIGNATURE),
 ]
@@ -92,8 +98,9 @@ def test_an_envelope_survives_its_journey() -> None:
         lambda: Deal(D, 1, D, (D,) * 65),
         lambda: Score(D, 1, 0, D, ((0, 1 << 24),)),
         lambda: SetValue(D, ((0, D),), (), ()),
-        lambda: Open(D, 0, 0, D, RESULT, (), ()),
-        lambda: Open(D, 1, 0, D, None, (), ()),
+        lambda: Open(D, 0, 0, D, RESULT, (), (), ()),
+        lambda: Open(D, 1, 0, D, None, (), (), ()),
+        lambda: Open(D, 2, 0, D, RESULT, (), (), (RESULT,) * (MAX_HISTORY + 1)),
         lambda: Sign(D, 1, D, bytes(65)),
         lambda: Envelope(64, b"", SIGNATURE),
         lambda: msgspec.structs.replace(RESULT, outcome=3),
@@ -137,18 +144,21 @@ def test_another_encoding_of_the_same_message_is_refused() -> None:
         decode_message(bytes(body[:round_at]) + b"\xcc\x03" + bytes(body[round_at + 1 :]))
 
 
-def test_the_longest_honest_message_is_within_the_bound() -> None:
-    """A late Propose of 64 members whose n - t Statuses each carry a certificate that all signed."""
+@pytest.mark.parametrize("n", range(3, 65))
+def test_the_longest_honest_message_is_within_the_bound(n: int) -> None:
+    """A late Propose whose n - t Statuses each carry a certificate that all signed."""
     digest, most = bytes([255]) * 32, 2**31
-    full = tuple((i, digest) for i in range(64))
+    full = tuple((i, digest) for i in range(n))
     value = SetValue(digest, full, full, full)
-    certificate = Certificate(most, value, tuple((i, bytes(64)) for i in range(64)))
+    certificate = Certificate(most, value, tuple((i, bytes(64)) for i in range(n)))
     status = encode(Status(digest, 2**63, most, SET, certificate))
-    needed = 64 - Parameters.of_size(64).privacy_threshold
+    needed = n - Parameters.of_size(n).privacy_threshold
     statuses = tuple(Envelope(i, status, bytes(64)) for i in range(needed))
-    longest = encode(Envelope(63, encode(Propose(digest, 2**63, most, SET, value, statuses)), bytes(64)))
+    body = encode(Propose(digest, 2**63, most, SET, value, statuses))
+    assert len(body) <= longest_message(n)
+    longest = encode(Envelope(n - 1, body, bytes(64)))
     assert len(longest) <= MAX_MESSAGE_BYTES < Limits().max_announcement_bytes
-    assert decode_envelope(longest).sender == 63
+    assert decode_envelope(longest).sender == n - 1
 
 
 def test_a_message_beyond_the_bound_is_not_even_decoded() -> None:

@@ -7,7 +7,7 @@ from dataclasses import replace
 import msgspec
 import pytest
 
-from gossip import agreement, dealing, ending
+from gossip import agreement, ending, sets
 from gossip import round as one_round
 from gossip.events import Blame, Heard
 from gossip.messages import (
@@ -17,6 +17,7 @@ from gossip.messages import (
     SET,
     SETTLED,
     Certificate,
+    Check,
     Commit,
     Complaint,
     Confirm,
@@ -26,14 +27,17 @@ from gossip.messages import (
     Message,
     Open,
     OutcomeValue,
+    Piece,
     Proof,
     Propose,
+    Reveal,
     SetValue,
     Sign,
     Status,
     encode,
     value_digest,
 )
+from gossip.results import is_history, result_digest
 from gossip.session import is_certified
 from gossip.state import MAX_ATTEMPTS_AHEAD, RoundState, Turn
 from gossip.statements import Kind
@@ -123,14 +127,18 @@ def faulty_messages(world: World, state: RoundState) -> dict[str, tuple[int, Mes
     other = SetValue(D, VALUE.deals, VALUE.proofs, ())
     last = state.context.parameters.max_attempts
     start = world.nodes[1].begun_with
-    opened = Open(c, ROUND, 3, model, start.previous, start.signatures, start.cumulative)
+    opened = Open(c, ROUND, 3, model, start.previous, start.signatures, start.cumulative, ())
     few = start.signatures[:2]
     return {
-        "opened on another model": (1, Open(c, ROUND, 3, D, state.context.previous, (), ())),
+        "opened on another model": (1, Open(c, ROUND, 3, D, state.context.previous, (), (), ())),
         "opened with other rewards": (1, msgspec.structs.replace(opened, cumulative=(bytes(16),) * 3)),
+        "opened with another history": (1, msgspec.structs.replace(opened, history=(start.previous,))),
         "opened out of turn": (1, msgspec.structs.replace(opened, attempt=0)),
         "opened without the signatures of a quorum": (1, msgspec.structs.replace(opened, signatures=few)),
         "answered a challenge after the last attempt": (1, Proof(c, ROUND, last, D, bytes(size))),
+        "revealed in other pieces": (1, Reveal(c, ROUND, D, (D, D))),
+        "rebuilt a piece of a sum that has none": (1, Piece(c, ROUND, D, D)),
+        "answered for nobody's piece": (1, Check(c, ROUND, D, ((4, D, bytes(18)),))),
         "complained of nobody": (1, Complaint(c, ROUND, 0, 4, D, D, D)),
         "dealt to another committee": (1, Deal(c, ROUND, model, (D,) * 3)),
         "dealt from another model": (1, Deal(c, ROUND, D, (D,) * 4)),
@@ -179,7 +187,7 @@ def test_what_breaks_no_rule_is_heard(world: World, state: RoundState) -> None:
         (3, Propose(c, ROUND, 1, SET, VALUE, statuses(world, 1, bound))),
         (1, Status(c, ROUND, 1, SET, bound)),
         (PROPOSER, Freeze(c, ROUND, 0, ((0, D), (1, D), (2, D)))),
-        (1, Open(c, ROUND, 3, start.model, start.previous, start.signatures, start.cumulative)),
+        (1, Open(c, ROUND, 3, start.model, start.previous, start.signatures, start.cumulative, ())),
         (1, Complaint(c, ROUND, state.context.parameters.max_attempts - 1, 3, D, D, D)),
     ):
         after, blamed = hear(state, says(world, sender, message))
@@ -198,8 +206,8 @@ def test_after_the_last_mask_only_the_empty_set_is_proposed(world: World, state:
 
 def test_a_set_below_the_fewest_dealers_is_not_allowed(state: RoundState) -> None:
     turn = Turn(state, 1.0)
-    assert dealing.is_allowed(turn, frozenset({0, 1, 2}))
-    assert not dealing.is_allowed(turn, frozenset({0, 1}))
+    assert sets.is_allowed(turn, frozenset({0, 1, 2}))
+    assert not sets.is_allowed(turn, frozenset({0, 1}))
 
 
 @pytest.mark.parametrize(
@@ -213,23 +221,64 @@ def test_after_an_abandoned_sum_only_the_same_set_or_a_distant_one_is_allowed(
     world = known_world(7, saved=saved_after(7, 1)).run(0.0)
     session = world.nodes[0].session
     assert session is not None
-    context = session.current.context
-    seen = (frozenset({0, 1, 2, 3}),)
-    state = replace(session.current, context=replace(context, seen=seen))
-    assert dealing.is_allowed(Turn(state, 1.0), frozenset(dealers)) is is_allowed
-    away = replace(session.current, context=replace(context, seen=seen, knows_all_seen=False))
-    assert dealing.is_allowed(Turn(away, 1.0), frozenset(dealers)) is (dealers == {0, 1, 2, 3})
+    turn = after_abandoned(session.current, {0, 1, 2, 3})
+    assert sets.is_allowed(turn, frozenset(dealers)) is is_allowed
+    unknown = replace(turn.context, history=turn.context.history[:-1])
+    assert sets.is_allowed(Turn(replace(turn.state, context=unknown), 1.0), frozenset(dealers)) is (
+        dealers == {0, 1, 2, 3}
+    )
 
 
-def test_every_abandoned_sum_over_a_model_is_remembered() -> None:
-    """n = 8, t + 2 = 4: C is far from B, which was seen last, and differs from A by one member."""
+def after_abandoned(state: RoundState, *seen: set[int]) -> Turn:
+    """A turn in the round after rounds that were abandoned with these sums."""
+    results = [state.context.previous]
+    for dealers in seen:
+        last = results[0]
+        assert last is not None
+        named = sum(1 << dealer for dealer in dealers)
+        abandoned = {"round": last.round + 1, "outcome": ABANDONED, "dealers": named, "previous": result_digest(last)}
+        results.insert(0, msgspec.structs.replace(last, **abandoned))
+    history = tuple(result for result in results[1:] if result is not None)
+    assert is_history(results[0], history)
+    return Turn(replace(state, context=replace(state.context, previous=results[0], history=history)), 1.0)
+
+
+def test_combinations_of_abandoned_sums_single_nobody_out() -> None:
+    """n = 8, t + 2 = 4: each two of A, B and C differ by four or more, and A + B - C is member 0 twice and no other."""
     world = known_world(8, saved=saved_after(8, 0), last_round=1).run(0.0)
     assert world.nodes[0].session is not None
     state = world.nodes[0].session.current
-    a, b, c = frozenset({0, 1, 2, 3}), frozenset({4, 5, 6, 7}), frozenset({0, 1, 2, 3, 4})
-    for seen, expected in (((a,), [True, True, False]), ((a, b), [True, True, False]), ((b,), [True, True, True])):
-        turn = Turn(replace(state, context=replace(state.context, seen=seen)), 1.0)
-        assert [dealing.is_allowed(turn, dealers) for dealers in (a, b, c)] == expected
+    a, b, c, near = {0, 1, 2, 3}, {0, 4, 5, 6, 7}, set(range(1, 8)), {0, 1, 2, 3, 4}
+    for seen, allowed in (((), "abcn"), ((a,), "abc"), ((b,), "abcn"), ((a, b), "ab"), ((a, b, a), "ab")):
+        turn = after_abandoned(state, *seen)
+        found = [name for name, dealers in zip("abcn", (a, b, c, near), strict=True)
+                 if sets.is_allowed(turn, frozenset(dealers))]  # fmt: skip
+        assert "".join(found) == allowed, seen
+
+
+def test_members_proven_false_in_earlier_rounds_have_nothing_to_hide() -> None:
+    """Otherwise a false dealer that is gone would keep four members from ever having another sum."""
+    world = known_world(4, saved=saved_after(4, 0), last_round=1).run(0.0)
+    assert world.nodes[0].session is not None
+    turn = after_abandoned(world.nodes[0].session.current, {0, 1, 2, 3})
+    assert not sets.is_allowed(turn, frozenset({0, 1, 2}))
+    named = replace(turn.state, context=replace(turn.context, named=frozenset({3})))
+    assert sets.is_allowed(Turn(named, 1.0), frozenset({0, 1, 2}))
+
+
+def test_a_history_is_what_the_results_name() -> None:
+    world = known_world(4, saved=saved_after(4, 0), last_round=1).run(0.0)
+    assert world.nodes[0].session is not None
+    context = after_abandoned(world.nodes[0].session.current, {0, 1, 2}, {0, 1, 3}).context
+    assert is_history(context.previous, context.history)
+    for false in (
+        (),
+        context.history[:1],
+        context.history[1:],
+        context.history[::-1],
+        (*context.history, *context.history),
+    ):
+        assert not is_history(context.previous, false)
 
 
 def test_who_can_decode_confirms_no_abandoned(state: RoundState) -> None:
@@ -254,7 +303,7 @@ def test_who_can_decode_confirms_no_abandoned(state: RoundState) -> None:
 def test_only_a_quorum_of_a_results_signers_opens_the_next_round(world: World) -> None:
     node: SimulatedNode = world.nodes[0]
     start = node.begun_with
-    opened = Open(node.identity.config, ROUND, 0, start.model, start.previous, start.signatures, start.cumulative)
+    opened = Open(node.identity.config, ROUND, 0, start.model, start.previous, start.signatures, start.cumulative, ())
     assert is_certified(node.identity, opened)
     for change in (
         {"signatures": start.signatures[:2]},
@@ -282,7 +331,7 @@ def test_a_set_is_confirmed_only_if_all_that_it_names_was_heard() -> None:
     assert final is not None
     attempt, value = final
     assert isinstance(value, SetValue)
-    assert dealing.is_justified(Turn(state, 1.0), attempt, value)
+    assert sets.is_justified(Turn(state, 1.0), attempt, value)
     dealer, holder = value.deals[0][0], value.receipts[0][0]
 
     def without(kind: Kind, member: int) -> RoundState:
@@ -297,7 +346,7 @@ def test_a_set_is_confirmed_only_if_all_that_it_names_was_heard() -> None:
         without(Kind.RECEIPT, holder),
         replace(state, false_dealers=frozenset({dealer})),
     ):
-        assert not dealing.is_justified(Turn(lacking, 1.0), attempt, value)
+        assert not sets.is_justified(Turn(lacking, 1.0), attempt, value)
     for other in (
         msgspec.structs.replace(value, freeze=D),
         msgspec.structs.replace(value, deals=((dealer, D), *value.deals[1:])),
@@ -305,7 +354,7 @@ def test_a_set_is_confirmed_only_if_all_that_it_names_was_heard() -> None:
         msgspec.structs.replace(value, receipts=value.receipts[:2]),
         msgspec.structs.replace(value, receipts=((holder, D), *value.receipts[1:])),
     ):
-        assert not dealing.is_justified(Turn(state, 1.0), attempt, other)
+        assert not sets.is_justified(Turn(state, 1.0), attempt, other)
 
 
 def test_garbage_inside_a_message_is_a_fault_and_no_crash(world: World, state: RoundState) -> None:

@@ -13,7 +13,6 @@ from gossip.messages import Envelope, Open, RoundResult, decode_message
 from gossip.results import result_digest, result_signing_digest
 from gossip.session import RoundStart, Session
 from gossip.statements import Kind
-from ledger.rewards import rewards_root
 from sim.world import Crash, Saved, Scenario, SimulatedNode, World
 from tests.helpers.liars import signed
 from tests.helpers.worlds import known_world, saved_after
@@ -26,7 +25,7 @@ def later_open(world: World, sender: int, **changes: object) -> Envelope:
     start = known_world(4, saved=saved_after(4, 0), last_round=1).run(300).nodes[1].next_start
     assert start is not None
     config = world.nodes[0].identity.config
-    opened = Open(config, 2, 1, start.model, start.previous, start.signatures, start.cumulative)
+    opened = Open(config, 2, 1, start.model, start.previous, start.signatures, start.cumulative, ())
     return signed(world.nodes[sender], msgspec.structs.replace(opened, **changes))
 
 
@@ -96,62 +95,93 @@ def test_a_restart_leaves_the_state_that_the_log_gives(seconds: float) -> None:
 # --- abandoned rounds -----------------------------------------------------------------------------------------------
 
 
-def after_abandoned(n: int, seen: tuple[int, ...]) -> tuple[Saved, ...]:
-    """Disks at the beginning of round 2, after a round 1 that was abandoned with the last of these sums."""
+def after_abandoned(n: int, *seen: int) -> tuple[Saved, ...]:
+    """Disks at the beginning of a round, after as many that were abandoned with these sums."""
     base = known_world(n, last_round=0).run(300)
     start = base.save()[0].start
-    last = start.previous
+    results = [start.previous]
+    for number, dealers in enumerate(seen, start=1):
+        last = results[0]
+        assert last is not None
+        results.insert(0, RoundResult(
+            number, 1, 2, result_digest(last), last.config, dealers, start.model, bytes(32), None, last.rewards,
+            last.rewards_total,
+        ))  # fmt: skip
+    last, *history = results
     assert last is not None
-    result = RoundResult(
-        1, 1, 2, result_digest(last), last.config, seen[-1], start.model, bytes(32), None, last.rewards,
-        last.rewards_total,
-    )  # fmt: skip
-    assert rewards_root([int.from_bytes(wei, "big") for wei in start.cumulative]) == result.rewards
-    signatures = tuple(
-        (node.me, node.identity.sign(result_signing_digest(result, node.identity.domain))) for node in base.nodes
-    )
-    begin = RoundStart(2, start.model, result, signatures, start.cumulative, seen)
+    digest = result_signing_digest(last, base.nodes[0].identity.domain)
+    signatures = tuple((node.me, node.identity.sign(digest)) for node in base.nodes)
+    before = tuple(result for result in history if result is not None)
+    begin = RoundStart(len(seen) + 1, start.model, last, signatures, start.cumulative, before)
     return tuple(Saved(begin, saved.blobs) for saved in base.save())
+
+
+def world_after(n: int, *seen: int, scenario: Scenario | None = None) -> World:
+    saved = after_abandoned(n, *seen)
+    return known_world(n, rounds=6, saved=saved, last_round=len(seen) + 1, scenario=scenario).run(1000)
+
+
+def settled_sets(world: World) -> set[tuple[int, frozenset[int]]]:
+    last = [node.results[world.last_round] for node in world.nodes if node.is_up]
+    return {(result.outcome, result.dealer_set) for result in last}
 
 
 @pytest.mark.parametrize(
     ("n", "seen", "expected"),
-    [(4, (0b0111,), {0, 1, 2}), (4, (0b1111,), {0, 1, 2, 3}), (8, (0b0111_1111,), {0, 1, 2, 3, 4, 5, 6})],
+    [
+        (4, (0b0111,), {0, 1, 2}),
+        (4, (0b1111,), {0, 1, 2, 3}),
+        (8, (0b0111_1111,), {0, 1, 2, 3, 4, 5, 6}),
+        (8, (0b0000_1111, 0b1111_0001), {0, 4, 5, 6, 7}),
+    ],
 )
 def test_after_an_abandoned_sum_the_same_members_are_proposed_although_more_have_dealt(
     n: int, seen: tuple[int, ...], expected: set[int]
 ) -> None:
-    world = known_world(n, rounds=2, saved=after_abandoned(n, seen), last_round=2).run(1000)
-    assert {(node.results[2].outcome, node.results[2].dealer_set) for node in world.nodes} == {(1, frozenset(expected))}
+    assert settled_sets(world_after(n, *seen)) == {(1, frozenset(expected))}
 
 
 def test_where_a_member_of_the_abandoned_sum_is_gone_a_distant_set_is_proposed() -> None:
     """n = 8: without member 7 the largest set differs from all eight by one; four members differ by four."""
-    scenario = Scenario(crashes=(Crash(7, 0),))
-    world = known_world(8, rounds=2, saved=after_abandoned(8, (0xFF,)), last_round=2, scenario=scenario).run(1000)
-    (dealers,) = {node.results[2].dealer_set for node in world.nodes if node.is_up}
-    assert len(dealers) == 4
+    world = world_after(8, 0xFF, scenario=Scenario(crashes=(Crash(7, 0),)))
+    ((outcome, dealers),) = settled_sets(world)
+    assert (outcome, len(dealers)) == (1, 4)
     assert 7 not in dealers
+
+
+def test_who_was_away_learns_the_abandoned_rounds_from_the_open() -> None:
+    """It is needed: without it four of six confirm, and five have to."""
+    saved = list(after_abandoned(6, 0b10_1111, 0b10_0011))
+    away = 4
+    saved[away] = Saved(known_world(6, last_round=0).run(300).save()[away].start, saved[away].blobs)
+    scenario = Scenario(crashes=(Crash(3, 0),))
+    world = known_world(6, rounds=6, saved=saved, last_round=3, scenario=scenario).run(1000)
+    assert settled_sets(world) == {(1, frozenset({0, 1, 5}))}
+
+
+def test_an_older_sum_that_is_abandoned_again_is_named_by_everybody_alike() -> None:
+    """The empty set names the last sum that may have been seen, whichever round it was first seen in."""
+    world = world_after(4, 0b0111, 0b1110, 0b0111)
+    context = world.nodes[0].session.current.context  # type: ignore[union-attr]
+    assert context.last_seen == {0, 1, 2}
 
 
 @pytest.mark.parametrize("was_here", [True, False])
 def test_what_was_abandoned_is_carried_until_the_model_changes(was_here: bool) -> None:
-    (saved, *_) = after_abandoned(8, (0x0F,))
+    (saved, *_) = after_abandoned(8, 0x0F)
     node = known_world(8, rounds=2, saved=(saved,) * 8, last_round=2).run(0.0).nodes[0]
     last = saved.start.previous
     assert last is not None
-    number = 2 if was_here else 3
-    again = msgspec.structs.replace(last, round=number, dealers=0xF0)
-    opened = Open(last.config, number + 1, 0, last.model, again, (), saved.start.cumulative)
-    start = node.workshop.start_from(opened)
-    assert (start.seen, start.knows_all_seen) == (((0x0F, 0xF0), True) if was_here else ((0xF0,), False))
-    settled = replace_outcome(again)
-    start = node.workshop.start_from(msgspec.structs.replace(opened, previous=settled))
-    assert (start.seen, start.knows_all_seen) == ((), True)
-
-
-def replace_outcome(result: RoundResult) -> RoundResult:
-    return msgspec.structs.replace(result, outcome=1)
+    again = msgspec.structs.replace(last, round=2, dealers=0xF0, previous=result_digest(last))
+    history = (last, *saved.start.history)
+    if was_here:
+        start = node.workshop.next_start(again, ())
+    else:
+        opened = Open(last.config, 3, 0, last.model, again, (), saved.start.cumulative, history)
+        start = node.workshop.start_from(opened)
+    assert start.history == history
+    settled = msgspec.structs.replace(again, outcome=1)
+    assert node.workshop.next_start(settled, ()).history == ()
 
 
 def test_conduct_is_carried_by_a_copy() -> None:

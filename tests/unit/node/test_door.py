@@ -63,7 +63,7 @@ def test_a_liars_words_make_neither_a_dealing_nor_a_foreign_share_public() -> No
     assert victim.session is not None
     own = victim.session.current.own_shares
     assert own is not None
-    hear(world, victim, Reveal(config, 1, bytes(32), own[0]))
+    hear(world, victim, Reveal(config, 1, bytes(32), (own[0],)))
     assert victim.blobs.get(own[0]) is not None
     assert find(victim, own[0]) is None
     deal = victim.session.current.records(Kind.DEAL)[1].message
@@ -78,5 +78,5 @@ def test_a_revealed_sum_is_served_by_who_revealed_it_and_who_fetched_it() -> Non
     for node in world.nodes:
         assert node.session is not None
         reveals = node.session.current.records(Kind.REVEAL)
-        served = [find(node, r.message.payload) for r in reveals.values() if isinstance(r.message, Reveal)]
+        served = [find(node, r.message.pieces[0]) for r in reveals.values() if isinstance(r.message, Reveal)]
         assert len([data for data in served if data is not None]) >= 3

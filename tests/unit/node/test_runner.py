@@ -10,7 +10,8 @@ import trio
 
 import node.runner
 from gossip import session as sessions
-from gossip.messages import Envelope
+from gossip.messages import Envelope, decode_message
+from gossip.statements import Kind
 from node.door import Door
 from node.eventlog import decode_event
 from node.frames import decode_frame, short_id
@@ -86,6 +87,25 @@ def test_members_settle_every_round_on_the_same_result(tmp_path: Path, network: 
     results = [settled(tmp_path, index) for index in range(N)]
     assert list(results[0]) == [0, 1, 2]
     assert all(result == results[0] for result in results)
+
+
+def test_a_node_that_is_started_again_after_the_end_says_again_what_it_said_in_the_last_round(
+    tmp_path: Path, network: Network, make: Make
+) -> None:
+    """Another may have had no other way to the last signature that it needs."""
+    trio.run(run_all, [make(index) for index in range(N)])
+    said: list[Kind] = []
+
+    def listen(sender: str, message: bytes) -> None:
+        frame = decode_frame(message)
+        if isinstance(frame, Envelope):
+            said.append(decode_message(frame.body).kind)
+
+    network.on_announce = listen
+    before = settled(tmp_path, 1)
+    trio.run(run_all, [make(1)])
+    assert Kind.SIGN in said
+    assert settled(tmp_path, 1) == before
 
 
 def test_nothing_is_said_that_the_store_would_not_say_again(network: Network, make: Make) -> None:

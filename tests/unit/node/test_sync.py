@@ -5,17 +5,32 @@ from functools import partial
 
 import msgspec
 import pytest
+from coincurve import PrivateKey
 
 from gossip import session as sessions
 from gossip.events import Heard
-from gossip.messages import SET, Commit, Confirm, Deal, Envelope, Message, Propose, SetValue, encode, value_digest
+from gossip.messages import (
+    SET,
+    Commit,
+    Confirm,
+    Deal,
+    Envelope,
+    Message,
+    Proof,
+    Propose,
+    SetValue,
+    encode,
+    longest_message,
+    message_digest,
+    value_digest,
+)
 from gossip.parameters import Parameters
 from gossip.session import Identity, Session
 from gossip.state import MAX_ATTEMPTS_AHEAD, Agreement
 from gossip.statements import Domain, address_of, sign
 from node import sync
 from node.frames import MOST_IDS, Summary, short_id
-from node.sync import Exchange, summarise
+from node.sync import Exchange, most_bytes, summarise
 from node.workshop import committed_rewards
 from sim.keys import member_key
 from tests.helpers.learners import small_spec
@@ -142,6 +157,76 @@ def test_a_second_version_is_news_again_when_others_go_by_it() -> None:
     here, _ = sessions.step(here, Heard(second), 0.0)
     assert value_digest(sets[1]) in here.current.values
     assert not exchange.is_news(second, here)
+
+
+def test_who_says_too_much_is_still_heard_where_others_go_by_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sync, "most_taken", lambda n: 2)
+    exchange, here = Exchange(identity(1)), session(1)
+    for model in range(4):
+        said = said_by(0, deal(0, model))
+        if exchange.is_news(said, here):
+            here, _ = sessions.step(here, Heard(said), 0.0)
+    value = SetValue(bytes(32), *(((0, bytes(32)), (1, bytes(32)), (2, bytes(32))),) * 3)
+    propose = said_by(0, Propose(CONFIG, 0, 0, SET, value, ()))
+    assert not exchange.is_news(propose, here)
+    for member in (2, 3):
+        vote = said_by(member, Commit(CONFIG, 0, 0, SET, value_digest(value)))
+        here, _ = sessions.step(here, Heard(vote), 0.0)
+    assert exchange.is_news(propose, here)
+    here, _ = sessions.step(here, Heard(propose), 0.0)
+    assert not exchange.is_news(propose, here)
+
+
+@pytest.mark.parametrize("n", [4, 16, 64])
+def test_what_a_sender_says_in_a_round_is_bounded_in_bytes(n: int) -> None:
+    assert most_bytes(n) < 6_000_000
+
+
+def test_a_sender_of_long_statements_is_no_longer_logged(monkeypatch: pytest.MonkeyPatch) -> None:
+    one = len(said_by(1, deal()).body)
+    monkeypatch.setattr(sync, "most_bytes", lambda n: 3 * one)
+    exchange, here = Exchange(identity(0)), session(0)
+    assert [exchange.is_news(said_by(1, deal(0, model)), here) for model in range(5)].count(True) == 3
+
+
+def test_a_statement_longer_than_any_of_its_committee_is_no_news() -> None:
+    exchange, here = Exchange(identity(0)), session(0)
+    carried = (Envelope(0, bytes(longest_message(4)), bytes(64)),)
+    value = SetValue(bytes(32), *(((0, bytes(32)), (1, bytes(32)), (2, bytes(32))),) * 3)
+    assert not exchange.is_news(said_by(1, Propose(CONFIG, 0, 1, SET, value, carried)), here)
+
+
+def test_a_second_version_that_breaks_a_rule_is_let_in_once() -> None:
+    exchange, here = Exchange(identity(1)), session(1)
+    size = here.current.context.proof_bytes
+    first, second = (said_by(0, Proof(CONFIG, 0, 0, bytes(32), bytes(length))) for length in (size, size + 3))
+    value = SetValue(bytes(32), ((0, bytes(32)),), ((0, message_digest(second.body)),), ())
+    for said in (first, said_by(0, Propose(CONFIG, 0, 0, SET, value, ())), second):
+        assert exchange.is_news(said, here)
+        here, _ = sessions.step(here, Heard(said), 0.0)
+    assert [exchange.is_news(second, here) for _ in range(5)].count(True) <= 1
+
+
+def test_one_statement_signed_in_many_ways_is_news_once() -> None:
+    exchange, here = Exchange(identity(0)), session(0)
+    said = said_by(1, deal())
+    digest = deal().statement(said.body).signing_digest(DOMAIN)
+    again = msgspec.structs.replace(said, signature=other_signature(KEYS[1], digest))
+    assert again.signature != said.signature
+    assert exchange.is_news(said, here)
+    assert not exchange.is_news(again, here)
+
+
+def other_signature(key: PrivateKey, digest: bytes) -> bytes:
+    """Another valid signature: `sign` is deterministic, but nobody has to use it."""
+    order = 0xFFFFFFFF_FFFFFFFF_FFFFFFFF_FFFFFFFE_BAAEDCE6_AF48A03B_BFD25E8C_D0364141
+    nonce = 12345
+    point = PrivateKey.from_int(nonce).public_key.point()
+    r, parity = point[0] % order, point[1] & 1
+    s = pow(nonce, -1, order) * (int.from_bytes(digest, "big") + r * key.to_int()) % order
+    if s > order // 2:
+        s, parity = order - s, 1 - parity
+    return r.to_bytes(32, "big") + (s | parity << 255).to_bytes(32, "big")
 
 
 def test_summary_lists_every_envelope() -> None:

@@ -1,0 +1,143 @@
+"""Which dealer set a proposer may ask for, and what it takes to confirm one.
+
+Promises: an honest dealer that everybody hears is in the set; a set that an honest member confirms is covered by H_min
+Receipts; sums over the sets that become final, in a round and in abandoned ones before it, single nobody out.
+"""
+
+from __future__ import annotations
+
+from itertools import combinations
+
+from gossip.holding import freeze_of
+from gossip.messages import Freeze, Proof, Receipt, SetValue, Value
+from gossip.results import is_whole
+from gossip.state import Turn
+from gossip.statements import Kind
+
+
+def choose_set(
+    turn: Turn, attempt: int, freeze: Freeze, freeze_digest: bytes, receipts: dict[int, Receipt]
+) -> SetValue | None:
+    """The largest set that enough Receipts cover, and among equals the one that most cover; None if there is none."""
+    proofs = {
+        dealer: proof[1]
+        for dealer, _ in freeze.deals
+        if (proof := turn.get(Proof, dealer, attempt)) is not None
+        and proof[0].freeze == freeze_digest
+        and dealer not in turn.state.false_dealers
+    }
+    good = {
+        holder: frozenset(dealer for dealer, name in receipt.proofs if proofs.get(dealer) == name)
+        for holder, receipt in receipts.items()
+    }
+    dealers = _largest_allowed(turn, good)
+    if dealers is None:
+        return None
+    names = {
+        holder: record.digest
+        for holder, record in turn.state.records(Kind.RECEIPT, attempt).items()
+        if holder in good and dealers <= good[holder]
+    }
+    return SetValue(
+        freeze_digest,
+        tuple((dealer, name) for dealer, name in freeze.deals if dealer in dealers),
+        tuple((dealer, proofs[dealer]) for dealer in sorted(dealers)),
+        tuple(sorted(names.items())),
+    )
+
+
+def _largest_allowed(turn: Turn, good: dict[int, frozenset[int]]) -> frozenset[int] | None:
+    """The largest covered set that is allowed beside the sums of abandoned rounds; None if there is none."""
+    fewest = turn.context.parameters.min_holders
+    covered = best_covered(good, fewest)
+    seen = [dealers for dealers in turn.context.seen if sum(dealers <= of for of in good.values()) >= fewest]
+    candidates = [covered, *seen, _away_from(turn, covered)]
+    allowed = [dealers for dealers in candidates if is_allowed(turn, dealers)]
+    return max(allowed, key=lambda dealers: (len(dealers), sorted(dealers)), default=None)
+
+
+def _away_from(turn: Turn, dealers: frozenset[int]) -> frozenset[int]:
+    """A part of a set that is allowed beside what was seen, leaving out members that were in it; or a smaller one."""
+    for seen in turn.context.seen:
+        for dealer in sorted(dealers & seen, reverse=True):
+            if is_allowed(turn, dealers) or len(dealers) == turn.context.parameters.min_dealers:
+                return dealers
+            dealers -= {dealer}
+    return dealers
+
+
+def best_covered(good: dict[int, frozenset[int]], min_holders: int) -> frozenset[int]:
+    """The largest intersection of at least `min_holders` of these sets; greedy where there are more than eight."""
+    holders = sorted(good)
+    if len(holders) < min_holders:
+        return frozenset()
+    if len(holders) <= 8:
+        groups = (g for size in range(min_holders, len(holders) + 1) for g in combinations(holders, size))
+        return max((_common(good, group) for group in groups), key=lambda s: (len(s), sorted(s)))
+    group, best = tuple(holders), _common(good, tuple(holders))
+    while len(group) > min_holders:
+        smaller = [tuple(h for h in group if h != out) for out in group]
+        group = max(smaller, key=lambda g: len(_common(good, g)))
+        best = max(best, _common(good, group), key=len)
+    return best
+
+
+def _common(good: dict[int, frozenset[int]], holders: tuple[int, ...]) -> frozenset[int]:
+    return frozenset.intersection(*(good[holder] for holder in holders))
+
+
+def is_allowed(turn: Turn, dealers: frozenset[int]) -> bool:
+    """Whether a sum over these dealers hides each of them, also beside those that abandoned rounds may have shown."""
+    context, parameters = turn.context, turn.context.parameters
+    # [REJECT] A sum hides a member among A_min dealers
+    if len(dealers) < parameters.min_dealers:
+        return False
+    # Members proven false have nothing to hide.
+    aside = turn.state.false_dealers | context.named
+    seen = {of - aside for of in context.seen if of - aside}
+    if not seen or dealers - aside in seen:
+        return True
+    # [REJECT] After two abandoned sums over the same model, no third: their combinations could single out a member
+    if len(seen) > 1:
+        return False
+    # [REJECT] Who does not know every abandoned sum over the same model has only the last one again
+    if not is_whole(context.previous, context.history):
+        return False
+    # [REJECT] After one abandoned sum over the same model, another one differs from it by t + 2 members
+    return all(len(of ^ (dealers - aside)) >= parameters.privacy_threshold + 2 for of in seen)
+
+
+def is_justified(turn: Turn, attempt: int, value: Value) -> bool:
+    """Whether everything that a proposed set names was heard, and bears it out."""
+    if not isinstance(value, SetValue):
+        return False
+    if value.is_empty:
+        return attempt >= turn.context.parameters.max_attempts
+    found = freeze_of(turn, attempt)
+    # [REJECT] The set is of this attempt's Freeze
+    if found is None or value.freeze != found[1] or not is_allowed(turn, value.dealers):
+        return False
+    # [REJECT] Each dealer's Deal is among those frozen
+    if not set(value.deals) <= set(found[0].deals):
+        return False
+    # [REJECT] No dealer of the set is proven false
+    if value.dealers & turn.state.false_dealers:
+        return False
+    # [REJECT] Each dealer's Proof answers this Freeze
+    for dealer, name in value.proofs:
+        proof = turn.find(Proof, dealer, name)
+        if proof is None or (proof.attempt, proof.freeze) != (attempt, value.freeze):
+            return False
+    # [REJECT] H_min holders can answer for every dealer of the set
+    return len(value.receipts) >= turn.context.parameters.min_holders and all(
+        _covers(turn, attempt, value, holder, name) for holder, name in value.receipts
+    )
+
+
+def _covers(turn: Turn, attempt: int, value: SetValue, holder: int, name: bytes) -> bool:
+    receipt = turn.find(Receipt, holder, name)
+    return (
+        receipt is not None
+        and (receipt.attempt, receipt.freeze) == (attempt, value.freeze)
+        and set(value.proofs) <= set(receipt.proofs)
+    )
