@@ -7,6 +7,7 @@ are not the canonical form of a message are refused, so that one statement has o
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import ClassVar, TypeVar
 
 import msgspec
@@ -30,6 +31,8 @@ MAX_HISTORY = 512
 
 UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, OverflowError)
 """What msgspec raises over a stranger's bytes."""
+
+SHORT_MESSAGE_BYTES = 1 << 14
 
 SET = 0
 """Subject of the agreement on whose updates are in the sum."""
@@ -543,6 +546,12 @@ def decode_message(data: bytes) -> AnyMessage:
     Raises:
         MalformedMessage: anything else.
     """
+    return _decode_short(data) if len(data) <= SHORT_MESSAGE_BYTES else _decode(_MESSAGE_DECODER, data)
+
+
+@lru_cache(maxsize=1024)
+def _decode_short(data: bytes) -> AnyMessage:
+    """A message is looked at when it arrives, when it is routed and when it is heard: decoded once, if it is short."""
     return _decode(_MESSAGE_DECODER, data)
 
 
@@ -562,6 +571,11 @@ def value_digest(value: Value) -> bytes:
 
 def message_digest(body: bytes) -> bytes:
     """What other messages name a message by; 32 bytes."""
+    return _digest_short(body) if len(body) <= SHORT_MESSAGE_BYTES else digest("message", body)
+
+
+@lru_cache(maxsize=1024)
+def _digest_short(body: bytes) -> bytes:
     return digest("message", body)
 
 

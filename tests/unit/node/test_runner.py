@@ -9,6 +9,7 @@ import pytest
 import trio
 
 import node.runner
+from gossip import layout
 from gossip import session as sessions
 from gossip.messages import Envelope, decode_message
 from gossip.statements import Kind
@@ -63,7 +64,7 @@ async def run_all(nodes: list[Node]) -> None:
     with trio.fail_after(30):
         async with trio.open_nursery() as nursery:
             for one in nodes:
-                nursery.start_soon(one.run, first_start(SPEC, N))
+                nursery.start_soon(one.run, first_start(SPEC, len(one.roster.members)))
 
 
 def settled(folder: Path, index: int) -> dict[int, str]:
@@ -87,6 +88,27 @@ def test_members_settle_every_round_on_the_same_result(tmp_path: Path, network: 
     results = [settled(tmp_path, index) for index in range(N)]
     assert list(results[0]) == [0, 1, 2]
     assert all(result == results[0] for result in results)
+
+
+def test_nodes_rebuild_a_large_sum_in_pieces(tmp_path: Path, network: Network, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(layout, "PIECES_FROM_WORDS", 1)
+    n, said = layout.PIECES_FROM_MEMBERS, set[Kind]()
+
+    def listen(sender: str, message: bytes) -> None:
+        frame = decode_frame(message)
+        if isinstance(frame, Envelope):
+            said.add(decode_message(frame.body).kind)
+
+    network.on_announce = listen
+    nodes = [make_node(tmp_path / str(index), SPEC, index, n) for index in range(n)]
+    trio.run(run_all, nodes)
+    assert {Kind.PIECE, Kind.CHECK} <= said
+    results = [settled(tmp_path, index) for index in range(n)]
+    assert list(results[0]) == [0, 1, 2]
+    assert all(result == results[0] for result in results)
+    for one in nodes:
+        one.store.close()
+        one.progress.close()
 
 
 def test_a_node_that_is_started_again_after_the_end_says_again_what_it_said_in_the_last_round(
