@@ -27,6 +27,10 @@ from gossip.prg import SEED_BYTES, WordStreams, derive_seed, expand, keystream
 from gossip.spec import blob_digest
 
 NONCE_BYTES: Final = 16
+FORMAT: Final = 1
+PREFIX_BYTES: Final = 3 + NONCE_BYTES
+"""Format, dealer, holder, and 16 random bytes: no dealer can pass another's share for one of its own, since its digest
+covers whose it is.  No blob's length is a multiple of 3, so that none can be asked for as a sum."""
 DEAL_SEED_BYTES: Final = 32
 KEPT_BLOCKS: Final = 8_192
 """A dealing of at most so many blocks keeps its blobs; a larger one computes each when it is asked for."""
@@ -64,8 +68,8 @@ class Dealing:
             return tuple(blob_digest(blob) for blob in self._blobs)
         parameters = self.layout.parameters
         hashers = [_hasher(blob_size(self.layout, self.dealer, j)) for j in range(parameters.n)]
-        for hasher, nonce in zip(hashers, self.secrets.nonces, strict=True):
-            hasher.update(nonce)
+        for holder, hasher in enumerate(hashers):
+            hasher.update(self._prefix(holder))
         for holder, seed in zip(parameters.seeded_holders(self.dealer), self.secrets.seeds, strict=True):
             hashers[holder].update(seed)
         holders = unseeded_holders(self.layout, self.dealer)
@@ -76,7 +80,7 @@ class Dealing:
         return tuple(hasher.digest() for hasher in hashers)
 
     def blob(self, holder: int) -> bytes:
-        """What `holder` is sent: 16 random bytes, then its seed or its share."""
+        """What `holder` is sent: whose share it is, 16 random bytes, then its seed or its share."""
         _check_member(self.layout, holder)
         if self.layout.total_blocks <= KEPT_BLOCKS:
             return self._blobs[holder]
@@ -84,7 +88,7 @@ class Dealing:
 
     def blob_chunks(self, holder: int) -> Iterator[bytes]:
         """The blob of `holder` piece by piece, in a workspace that does not grow with the payload."""
-        yield self.secrets.nonces[holder]
+        yield self._prefix(holder)
         seeded = self.layout.parameters.seeded_holders(self.dealer)
         if holder in seeded:
             yield self.secrets.seeds[seeded.index(holder)]
@@ -133,7 +137,10 @@ class Dealing:
         bodies = dict(zip(parameters.seeded_holders(self.dealer), self.secrets.seeds, strict=True))
         for shares in self.share_chunks(holders):  # a single chunk, since KEPT_BLOCKS < WIRE_CHUNK
             bodies.update((holder, b"".join(shares.row(row))) for row, holder in enumerate(holders))
-        return tuple(self.secrets.nonces[j] + bodies[j] for j in range(parameters.n))
+        return tuple(self._prefix(j) + bodies[j] for j in range(parameters.n))
+
+    def _prefix(self, holder: int) -> bytes:
+        return _owner(self.dealer, holder) + self.secrets.nonces[holder]
 
 
 def deal(payload: Words, layout: Layout, dealer: int, seed: bytes) -> Dealing:
@@ -163,15 +170,24 @@ def blob_size(layout: Layout, dealer: int, holder: int) -> int:
     _check_member(layout, dealer)
     _check_member(layout, holder)
     if holder in layout.parameters.seeded_holders(dealer):
-        return NONCE_BYTES + SEED_BYTES
-    return NONCE_BYTES + WORD_BYTES * layout.total_blocks
+        return PREFIX_BYTES + SEED_BYTES
+    return PREFIX_BYTES + WORD_BYTES * layout.total_blocks
+
+
+def is_blob(blob: bytes, layout: Layout, dealer: int, holder: int) -> bool:
+    """Whether the bytes can be what `dealer` sends to `holder`, by their size and by whose they say they are."""
+    return len(blob) == blob_size(layout, dealer, holder) and blob.startswith(_owner(dealer, holder))
+
+
+def _owner(dealer: int, holder: int) -> bytes:
+    return bytes([FORMAT, dealer, holder])
 
 
 def open_blob(blob: bytes, layout: Layout, dealer: int, holder: int) -> Words:
     """The share (total_blocks,) in a blob.
 
     Raises:
-        MalformedMessage: another size, or a word that is not canonical.
+        MalformedMessage: another size, another's share, or a word that is not canonical.
     """
     body = _body(blob, layout, dealer, holder)
     if holder in layout.parameters.seeded_holders(dealer):
@@ -180,11 +196,13 @@ def open_blob(blob: bytes, layout: Layout, dealer: int, holder: int) -> Words:
 
 
 def _body(blob: bytes, layout: Layout, dealer: int, holder: int) -> memoryview:
-    """What follows the nonce: a seed or a share."""
-    expected = blob_size(layout, dealer, holder)
-    if len(blob) != expected:
-        raise MalformedMessage(f"the share takes {expected} bytes, found {len(blob)}", peer=dealer)
-    return memoryview(blob)[NONCE_BYTES:]
+    """What follows the prefix: a seed or a share."""
+    if not is_blob(blob, layout, dealer, holder):
+        expected = blob_size(layout, dealer, holder)
+        raise MalformedMessage(
+            f"no share of {dealer} for {holder}, of {expected} bytes; found {len(blob)}", peer=dealer
+        )
+    return memoryview(blob)[PREFIX_BYTES:]
 
 
 class PartialSum:

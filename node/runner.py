@@ -335,8 +335,8 @@ class Node:
                     self._nursery.start_soon(self._fetch, name, size, [dealer], accept)
                 case FetchPayload(holder, name, what, index):
                     size = self.workshop.payload_bytes(what, index, holder)
-                    members = sorted(self._peer_ids, key=lambda member: (member != holder, member))
-                    self._nursery.start_soon(self._fetch, name, size, members, self.workshop.accept_payload)
+                    take = partial(self.workshop.accept_payload, what, index, holder)
+                    self._nursery.start_soon(self._fetch, name, size, self._who_has(what, holder), take)
                 case Settled(result, signatures, attempt):
                     self._finish_soon(
                         result, signatures, attempt, partial(self.workshop.next_start, result, signatures)
@@ -420,6 +420,11 @@ class Node:
 
         shares = await trio.to_thread.run_sync(make, limiter=self._vectors)
         await self._transfers.push_shares(round_id, shares, self._until(round_id))
+
+    def _who_has(self, what: str, holder: int) -> list[int]:
+        """Whom to ask for public bytes: the holder first, then anybody; for a share only who complained about it."""
+        others = [] if what == "share" else [member for member in self._peer_ids if member != holder]
+        return [holder, *others]
 
     async def _fetch(self, name: bytes, size: int, members: list[int], accept: Callable[[bytes], Event | None]) -> None:
         round_id = self.round

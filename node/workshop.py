@@ -200,15 +200,20 @@ class Workshop:
     # --- transfers ------------------------------------------------------------------------------------------------
 
     def accept_share(self, round_id: int, dealer: int, blob: bytes) -> ShareArrived | None:
-        """Store a share that a dealer sent; None if no share has that size."""
-        if len(blob) != shamir.blob_size(self._layout(round_id), dealer, self.identity.me):
+        """Store a share that a dealer sent; None if it is none of this dealer's for this member."""
+        if not shamir.is_blob(blob, self._layout(round_id), dealer, self.identity.me):
             return None
         name = blob_digest(blob)
         self.blobs.put(name, round_id, blob)
         return ShareArrived(dealer, name)
 
-    def accept_payload(self, data: bytes) -> PayloadArrived:
-        """Store public bytes that were fetched by their digest."""
+    def accept_payload(self, what: str, index: int, holder: int, data: bytes) -> PayloadArrived | None:
+        """Store public bytes that were fetched by their digest, as `FetchPayload` asked for them.
+
+        None if they are another dealing's share: a false dealer named it in its Deal, to have it made public.
+        """
+        if what == "share" and not shamir.is_blob(data, self.layout, index, holder):
+            return None
         name = blob_digest(data)
         self.blobs.put(name, self.start.round, data)
         return PayloadArrived(name)

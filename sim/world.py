@@ -366,8 +366,8 @@ class World:
                         self._push(node, self.nodes[holder], node.round, blob)
             case FetchShare(dealer, name):
                 self._fetch_share(node, self.nodes[dealer], name, node.round)
-            case FetchPayload(holder, name, _, _):
-                self._fetch_payload(node, holder, name, node.round)
+            case FetchPayload():
+                self._fetch_payload(node, effect, node.round)
             case Settled(result, signatures, _):
                 self._finish(node, result, lambda: node.workshop.next_start(result, signatures))
             case LaggedBehind(opened) if opened.previous is not None:
@@ -410,21 +410,23 @@ class World:
 
         self._later(2 * self._latency(), arrive)
 
-    def _fetch_payload(self, node: SimulatedNode, holder: int, name: bytes, round_id: int) -> None:
+    def _fetch_payload(self, node: SimulatedNode, wanted: FetchPayload, round_id: int) -> None:
         def arrive() -> None:
             if not node.is_up or node.round != round_id:
                 return
-            data = self._find(name, holder)
-            if data is not None:
-                self._handle(node, node.workshop.accept_payload(data))
+            is_share = wanted.what == "share"  # of which nobody is asked but who complained about it
+            data = self._find(wanted.digest, wanted.holder, only=is_share)
+            event = data and node.workshop.accept_payload(wanted.what, wanted.index, wanted.holder, data)
+            if event:
+                self._handle(node, event)
             else:
                 self._later(self.scenario.exchange_seconds, arrive)
 
         self._later(2 * self._latency(), arrive)
 
-    def _find(self, name: bytes, holder: int = 0) -> bytes | None:
+    def _find(self, name: bytes, holder: int = 0, *, only: bool = False) -> bytes | None:
         """Bytes by digest from `holder`, or else from whoever has them; they count as uploaded."""
-        others = (node for node in self.nodes if node.is_up)
+        others = (node for node in self.nodes if node.is_up and (not only or node.me == holder))
         for other in sorted(others, key=lambda other: (other.me != holder, other.me)):
             data = other.blobs.get(name)
             if data is not None:

@@ -13,17 +13,21 @@ from gossip.events import (
     Answered,
     AnswerScores,
     ChecksAnswered,
+    CheckShare,
+    Dealt,
     Effect,
     Event,
     Prove,
     Proved,
     Rebuild,
     Rebuilt,
+    ShareChecked,
     Summed,
     SumShares,
     Tell,
     Work,
 )
+from gossip.events import Deal as DealWork
 from gossip.messages import (
     SET,
     Check,
@@ -49,7 +53,7 @@ from gossip.messages import (
     value_digest,
 )
 from gossip.parameters import MODULUS
-from gossip.shamir import Dealing
+from gossip.shamir import PREFIX_BYTES, Dealing
 from gossip.spec import blob_digest
 from gossip.statements import Kind, typed_data_digest
 from node.workshop import Workshop
@@ -138,7 +142,7 @@ def deal_unequally(world: World, dealer: int, victim: int, *, is_canonical: bool
     def unequal(deal_now: bool = False) -> UnequalDealing:
         dealing = honest(deal_now)
         blob = dealing.blob(victim)
-        nonce, rest = blob[:16], blob[16:]
+        nonce, rest = blob[:PREFIX_BYTES], blob[PREFIX_BYTES:]
         if len(rest) == 16:
             changed = bytes([rest[0] ^ 1]) + rest[1:]
         elif not is_canonical:
@@ -149,6 +153,29 @@ def deal_unequally(world: World, dealer: int, victim: int, *, is_canonical: bool
         return UnequalDealing(dealing, victim, nonce + changed)
 
     workshop._own_dealing = unequal  # type: ignore[method-assign, assignment]
+
+
+def pass_for_own(world: World, liar: int, dealer: int, victim: int) -> None:
+    """Have `liar` name the victim's share from `dealer` in its own Deal, as its own share, and complain about it."""
+    node = world.nodes[liar]
+    honest, at_once = node.workshop.perform, world._work
+
+    def work_late(worker: SimulatedNode, work: Work) -> None:
+        seconds = 2.0 if worker is node and isinstance(work, DealWork) else 0.0
+        world._later(seconds, lambda: at_once(worker, work))
+
+    def perform(work: Work) -> Event | None:
+        if isinstance(work, CheckShare) and work.dealer == liar:
+            return ShareChecked(work.dealer, work.share, work.proof, agrees=False)
+        event = honest(work)
+        if isinstance(event, Dealt) and node.session is not None:
+            deal = node.session.current.records(Kind.DEAL)[dealer].message
+            assert isinstance(deal, Deal)
+            return Dealt(tuple(deal.shares[victim] if i == liar else name for i, name in enumerate(event.shares)))
+        return event
+
+    world._work = work_late  # type: ignore[method-assign]
+    node.workshop.perform = perform  # type: ignore[method-assign]
 
 
 def deal_late(world: World, dealer: int, victim: int, *, never_in_round: int | None = None) -> None:

@@ -14,6 +14,7 @@ from gossip.messages import (
     SET,
     Certificate,
     Confirm,
+    Deal,
     Freeze,
     Propose,
     SetValue,
@@ -143,6 +144,26 @@ def test_a_dealer_that_shows_one_member_another_version_and_stops_loses_no_round
     assert_agreement(world, liars=frozenset({liar}))
     assert world.blamed() == {liar}
     assert world.nodes[0].results[1].outcome == 1
+
+
+def test_nobody_makes_a_share_public_that_a_liar_passes_for_its_own() -> None:
+    """With the liar's own share of that dealing it would be enough to know another member's update."""
+    liar, dealer, victim = 3, 1, 0
+    world = known_world(4, saved=saved_after(4, 0), last_round=1)
+    liars.pass_for_own(world, liar, dealer, victim)
+    secret: set[bytes] = set()
+    complaints = 0
+    while not world.is_over:
+        world.run_on(0.1)
+        deal = world.nodes[victim].session.current.records(Kind.DEAL).get(dealer)  # type: ignore[union-attr]
+        if deal is not None and isinstance(deal.message, Deal):
+            secret.add(deal.message.shares[victim])
+        for node in world.nodes:
+            assert node.session is not None
+            complaints += any(key[0] is Kind.COMPLAINT for key in node.session.current.heard)
+            assert node.me == liar or not secret & node.session.current.payloads
+    assert complaints, "the liar never complained"
+    assert_agreement(world, liars=frozenset({liar}))
 
 
 @pytest.mark.parametrize(

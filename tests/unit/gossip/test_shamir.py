@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 
 from gossip import shamir
-from gossip.chunks import WIRE_CHUNK, encode_words
+from gossip.chunks import WIRE_CHUNK, WORD_BYTES, encode_words
 from gossip.errors import LocalError, MalformedMessage
 from gossip.field import Words
 from gossip.layout import Layout
 from gossip.parameters import MODULUS, Parameters
-from gossip.shamir import Dealing, PartialSum, blob_size, deal, open_blob, recombine
+from gossip.shamir import PREFIX_BYTES, Dealing, PartialSum, blob_size, deal, is_blob, open_blob, recombine
 from gossip.spec import blob_digest
 from tests.helpers import plain_sharing as plain
 
@@ -45,9 +45,9 @@ def test_seeded_holders_get_a_seed_and_its_words_are_their_share() -> None:
     assert dealing.layout.parameters.seeded_holders(6) == (7, 0)
     for holder in (7, 0):
         blob = dealing.blob(holder)
-        assert len(blob) == 32
+        assert len(blob) == PREFIX_BYTES + 16
         assert open_blob(blob, dealing.layout, 6, holder).tolist() == plain.expand(
-            blob[16:], dealing.layout.total_blocks
+            blob[PREFIX_BYTES:], dealing.layout.total_blocks
         )
 
 
@@ -61,7 +61,7 @@ def test_the_same_arguments_give_the_same_bytes_and_a_fresh_seed_others() -> Non
 
 
 def test_no_two_holders_share_a_nonce() -> None:
-    assert len({some_dealing().blob(j)[:16] for j in range(8)}) == 8
+    assert len({some_dealing().blob(j)[3:PREFIX_BYTES] for j in range(8)}) == 8
 
 
 def test_equal_shares_have_different_digests() -> None:
@@ -79,7 +79,7 @@ def test_a_digest_is_that_of_the_blob() -> None:
 
 def test_a_dealing_too_large_to_keep_is_the_same_dealing(monkeypatch: pytest.MonkeyPatch) -> None:
     kept = some_dealing(words=50)
-    bodies = [kept.blob(j)[16:] for j in (1, 2)]
+    bodies = [kept.blob(j)[PREFIX_BYTES:] for j in (1, 2)]
     monkeypatch.setattr(shamir, "KEPT_BLOCKS", 0)
     monkeypatch.setattr(shamir, "WIRE_CHUNK", 17)  # cuts inside payload, at the border and inside the masks
     streamed = some_dealing(words=50)
@@ -97,6 +97,25 @@ def test_a_dealing_of_several_chunks_streams_the_bytes_that_it_digests() -> None
     assert np.array_equal(recombine(shares, layout), dealing.secrets.payload)
 
 
+def test_a_blob_says_whose_share_it_is_and_is_nobody_elses() -> None:
+    """A dealer that could pass another's share for its own would have it published by complaining of itself."""
+    dealing = some_dealing()
+    for holder in range(8):
+        blob = dealing.blob(holder)
+        assert is_blob(blob, dealing.layout, 6, holder)
+        for dealer, other in ((5, holder), (6, (holder + 1) % 8)):
+            assert not is_blob(blob, dealing.layout, dealer, other)
+            with pytest.raises(MalformedMessage):
+                open_blob(blob, dealing.layout, dealer, other)
+
+
+@pytest.mark.parametrize("n", [3, 4, 8, 64])
+def test_no_blob_is_as_long_as_any_sum(n: int) -> None:
+    for words in range(1, 40):
+        layout = Layout(Parameters.of_size(n), words)
+        assert all(blob_size(layout, 0, holder) % WORD_BYTES for holder in range(n))
+
+
 def test_mask_blocks_are_fresh_in_every_dealing() -> None:
     first, second = some_dealing(), some_dealing(dealer=5)
     assert len(first.secrets.masks) == first.layout.mask_blocks * 2
@@ -107,7 +126,7 @@ def test_sum_of_a_full_committee_does_not_overflow() -> None:
     layout = Layout(Parameters.of_size(64), 4)
     partial_sum, blob = (
         PartialSum(layout, 63),
-        bytes(16) + encode_words(np.full(layout.total_blocks, MODULUS - 1, np.uint32)),
+        bytes([1, 0, 63]) + bytes(16) + encode_words(np.full(layout.total_blocks, MODULUS - 1, np.uint32)),
     )
     for _ in range(64):
         partial_sum.add(0, blob)
