@@ -14,7 +14,12 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 MARK = re.compile(r"\s*# \[(RULE|REJECT|IGNORE)\] (.*)")
-TESTS = ("tests/unit/gossip", "tests/property/test_liars.py", "tests/property/test_sharing.py")
+TESTS = (
+    "tests/unit/gossip",
+    "tests/property/test_liars.py",
+    "tests/property/test_sharing.py",
+    "tests/property/test_pieces.py",
+)
 
 
 @dataclass(frozen=True)

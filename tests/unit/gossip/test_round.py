@@ -37,7 +37,7 @@ from gossip.messages import (
     encode,
     value_digest,
 )
-from gossip.results import is_history, result_digest
+from gossip.results import is_history, result_digest, result_signing_digest
 from gossip.session import is_certified
 from gossip.state import MAX_ATTEMPTS_AHEAD, RoundState, Turn
 from gossip.statements import Kind
@@ -312,8 +312,14 @@ def test_only_a_quorum_of_a_results_signers_opens_the_next_round(world: World) -
         {"cumulative": start.cumulative[:3]},
         {"cumulative": (b"\1" * 16, *start.cumulative[1:])},
         {"round": ROUND + 1},
+        {"history": (start.previous,)},
     ):
         assert not is_certified(node.identity, msgspec.structs.replace(opened, **change)), change
+    assert start.previous is not None
+    foreign = msgspec.structs.replace(start.previous, config=D)
+    digest = result_signing_digest(foreign, node.identity.domain)
+    signatures = tuple((other.me, other.identity.sign(digest)) for other in world.nodes)
+    assert not is_certified(node.identity, msgspec.structs.replace(opened, previous=foreign, signatures=signatures))
 
 
 def test_a_turn_leaves_the_state_that_it_was_given_unchanged(world: World, state: RoundState) -> None:
