@@ -208,19 +208,29 @@ def _hear(turn: Turn, envelope: Envelope) -> None:
         return
     if known is not None:
         # [REJECT] A member says one thing for each key
-        turn.blame(envelope.sender, "equivocation", known.envelope, envelope)
-        if versions.is_relied_upon(turn.state, record) and _fault(turn, envelope.sender, message) is None:
+        turn.prove(envelope.sender, "equivocation", known.envelope, envelope)
+        if versions.is_relied_upon(turn.state, record) and _fault(context, envelope.sender, message) is None:
             versions.keep(turn, record)
         return
     # [IGNORE] Its attempt is within reach
     if not is_within_reach(turn.state, message):
         return
-    reason = _fault(turn, envelope.sender, message)
+    reason = _fault(context, envelope.sender, message)
     if reason is not None:
-        turn.blame(envelope.sender, reason, envelope)
+        turn.prove(envelope.sender, reason, envelope)
         return
     turn.keep(envelope.sender, record)
     _follow_up(turn, envelope.sender, message)
+
+
+def proves_false(state: RoundState, sender: int, message: AnyMessage) -> bool:
+    """Whether a statement of this round, signed by its sender, would be the first evidence against it."""
+    if sender in state.evidence:
+        return False
+    known = state.records(*message.key).get(sender)
+    if known is not None:
+        return known.message != message
+    return is_within_reach(state, message) and _fault(state.context, sender, message) is not None
 
 
 def is_within_reach(state: RoundState, message: AnyMessage) -> bool:
@@ -230,9 +240,8 @@ def is_within_reach(state: RoundState, message: AnyMessage) -> bool:
     return of in (SET, OUTCOME) and attempt <= state.agreements[of].attempt + MAX_ATTEMPTS_AHEAD
 
 
-def _fault(turn: Turn, sender: int, message: AnyMessage) -> str | None:
+def _fault(context: Context, sender: int, message: AnyMessage) -> str | None:
     """Why no honest member says this, as far as the message itself shows; None if one might."""
-    context = turn.context
     n = context.parameters.n
     match message:
         case Open():

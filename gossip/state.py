@@ -165,6 +165,7 @@ class RoundState:
     Attributes:
         heard: first version of each statement, by (kind, attempt, subject), then by sender.
         by_digest: Deals, Proofs and Receipts by (sender, digest), with the second versions that others rely on.
+        evidence: by member, what proves it false to anybody: two versions, or a statement that breaks a rule.
         second_votes: second versions of Confirms and Commits for a value that t + 1 members vote for.
         values: by digest, what may be voted for.
         timers: when each wait ends; fired: waits that have.
@@ -186,6 +187,7 @@ class RoundState:
     phase: str = "OPEN"
     heard: dict[tuple[Kind, int, int], dict[int, Record]] = field(default_factory=dict)
     by_digest: dict[tuple[int, bytes], Record] = field(default_factory=dict)
+    evidence: dict[int, tuple[Envelope, ...]] = field(default_factory=dict)
     second_votes: tuple[Record, ...] = ()
     values: dict[bytes, Value] = field(default_factory=dict)
     timers: dict[str, float] = field(default_factory=dict)
@@ -218,6 +220,7 @@ class RoundState:
             self,
             heard=dict(self.heard),
             by_digest=dict(self.by_digest),
+            evidence=dict(self.evidence),
             values=dict(self.values),
             timers=dict(self.timers),
             shares=dict(self.shares),
@@ -249,6 +252,8 @@ class RoundState:
                 yield record.envelope
         for record in self.second_votes:
             yield record.envelope
+        for shown in self.evidence.values():
+            yield shown[-1]  # the other of two versions is among those above
 
     def votes(self, kind: Kind, attempt: int, subject: int) -> list[Record]:
         """Every Confirm or Commit of this key, second versions among them: who votes twice counts for both values.
@@ -336,6 +341,11 @@ class Turn:
             self.state.blamed |= {(member, reason)}
             self.emit(Blame(member, reason, evidence))
 
+    def prove(self, member: int, reason: str, *evidence: Envelope) -> None:
+        """Blame a member by what its own signatures show to anybody, and keep that for the others."""
+        self.blame(member, reason, *evidence)
+        self.state.evidence.setdefault(member, evidence)
+
     def enter(self, phase: str, attempt: int = 0) -> None:
         """Note that the round has come to `phase`; it never goes back."""
         if PHASES.index(phase) > PHASES.index(self.state.phase):
@@ -382,8 +392,11 @@ class Turn:
 
     @property
     def proven(self) -> frozenset[int]:
-        """Members proven false in this round: what they reveal is left out, and so many fewer may be false."""
-        return frozenset(member for member, _ in self.state.blamed)
+        """Members proven false in this round: what they reveal is left out, and so many fewer may be false.
+
+        Only by evidence that everybody comes to have: whoever opens a sum by it must not be alone with it.
+        """
+        return frozenset(self.state.evidence)
 
     @property
     def expected(self) -> frozenset[int]:

@@ -8,8 +8,8 @@ from itertools import islice
 
 from gossip import versions
 from gossip.errors import BadSignature
-from gossip.messages import Envelope, Open, decode_message, longest_message, message_digest, verify_envelope
-from gossip.round import is_within_reach
+from gossip.messages import AnyMessage, Envelope, Open, decode_message, longest_message, message_digest, verify_envelope
+from gossip.round import is_within_reach, proves_false
 from gossip.session import Identity, Session
 from gossip.state import Record, RoundState
 from node.frames import MOST_IDS, Summary, short_id
@@ -44,6 +44,7 @@ class Exchange:
         self._most_bytes = most_bytes(len(identity.signers))
         self._bytes: Counter[int] = Counter()
         self._let_in_after_all: set[bytes] = set()
+        self._proven: dict[int, bytes] = {}
         self._seen: set[bytes] = set()
         self._taken: Counter[int] = Counter()
         self.finished: set[str] = set()
@@ -54,6 +55,7 @@ class Exchange:
         self._taken.clear()
         self._bytes.clear()
         self._let_in_after_all.clear()
+        self._proven.clear()
 
     def said(self, envelope: Envelope) -> None:
         """This node itself said it."""
@@ -77,23 +79,26 @@ class Exchange:
             return False
         if message.round == current and not is_within_reach(session.current, message):
             return False
-        identity = self._identity
-        try:
-            if not verify_envelope(envelope, message, identity.domain, identity.signers):
-                return False
-        except BadSignature:
+        if not self._is_genuine(envelope, message):
             return False
         self._seen.add(name)
         self._taken[envelope.sender] += 1
         self._bytes[envelope.sender] += len(envelope.body)
         return True
 
+    def _is_genuine(self, envelope: Envelope, message: AnyMessage) -> bool:
+        try:
+            return verify_envelope(envelope, message, self._identity.domain, self._identity.signers)
+        except BadSignature:
+            return False
+
     def _says_too_much(self, envelope: Envelope) -> bool:
         sender, size = envelope.sender, len(envelope.body)
         return self._taken[sender] >= self._most or self._bytes[sender] + size > self._most_bytes
 
     def _is_missed(self, name: bytes, envelope: Envelope, session: Session) -> bool:
-        """Whether others go by what was put aside here, for another version or because its sender says too much.
+        """Whether others go by what was put aside here, for another version or because its sender says too much; or
+        whether it is the first evidence against its sender.
 
         Each is let in once: what breaks a rule is not kept, and would come again and again.
         """
@@ -106,9 +111,16 @@ class Exchange:
             return False
         record = Record(message, envelope, message_digest(envelope.body))
         is_known = state.records(*message.key).get(sender)
-        if (is_known is not None and is_known.digest == record.digest) or not versions.is_relied_upon(state, record):
+        if is_known is not None and is_known.digest == record.digest:
+            return False
+        is_proof = sender not in self._proven and proves_false(state, sender, message)
+        if not versions.is_relied_upon(state, record) and not is_proof:
+            return False
+        if not self._is_genuine(envelope, message):
             return False
         self._let_in_after_all.add(name)
+        if is_proof:
+            self._proven[sender] = name
         return True
 
     def forget(self, envelope: Envelope) -> None:
@@ -119,6 +131,8 @@ class Exchange:
             self._taken[envelope.sender] -= 1
             self._bytes[envelope.sender] -= len(envelope.body)
         self._let_in_after_all.discard(name)
+        if self._proven.get(envelope.sender) == name:
+            del self._proven[envelope.sender]
 
     def lacking(self, peer_id: str, summary: Summary, session: Session | None) -> list[Envelope]:
         """What a peer that sent this summary has not heard and can still use."""

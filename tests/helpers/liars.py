@@ -48,6 +48,7 @@ from gossip.messages import (
     Score,
     SetValue,
     Sign,
+    Status,
     decode_message,
     encode,
     value_digest,
@@ -296,6 +297,28 @@ def tell_apart(kind: Kind, victim: int, stops_at: int = SET) -> Callable[[Simula
             versions = (effect.envelope, signed(node, other))
             others = (member for member in range(len(node.identity.signers)) if member != node.me)
             told += [Tell(member, (versions[member == victim],)) for member in others]
+        return told
+
+    return lie
+
+
+def show_fault_to(friend: int, *, breaks_rule: bool) -> Callable[[SimulatedNode, list[Effect]], list[Effect]]:
+    """After its Commit to a set, say something false to one member alone, and stop."""
+    is_mute = False
+
+    def lie(node: SimulatedNode, effects: list[Effect]) -> list[Effect]:
+        nonlocal is_mute
+        told: list[Effect] = []
+        for effect in effects:
+            message = decode_message(effect.envelope.body) if isinstance(effect, Announce) else None
+            if is_mute:
+                continue
+            told.append(effect)
+            if isinstance(message, Commit) and message.subject == SET:
+                is_mute = True
+                false = structs.replace(message, value=blob_digest(b"another"))
+                where = (message.config, message.round, 0, SET, None)
+                told.append(Tell(friend, (signed(node, Status(*where) if breaks_rule else false),)))
         return told
 
     return lie

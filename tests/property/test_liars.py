@@ -136,6 +136,18 @@ def test_whoever_settles_by_the_others_signatures_adds_its_own() -> None:
     assert kinds.count(Kind.SIGN) == 1
 
 
+@pytest.mark.parametrize("breaks_rule", [False, True], ids=["two versions", "breaks a rule"])
+def test_who_is_proven_false_to_one_member_alone_does_not_part_it_from_the_others(breaks_rule: bool) -> None:
+    """That member needs one sum less than the others, who have to learn why."""
+    liar, friend, victim = 3, 0, 2
+    scenario = Scenario(lies={liar: liars.show_fault_to(friend, breaks_rule=breaks_rule)})
+    world = known_world(4, saved=saved_after(4, 0), last_round=1, scenario=scenario)
+    liars.deal_late(world, liar, victim, never_in_round=1)
+    world.run(300)
+    assert_agreement(world, liars=frozenset({liar}))
+    assert {member for _, member, effect in world.effects(Blame)} >= {0, 1, 2}
+
+
 @pytest.mark.parametrize("kind", [Kind.DEAL, Kind.PROOF, Kind.RECEIPT], ids=lambda kind: kind.name)
 def test_a_dealer_that_shows_one_member_another_version_and_stops_loses_no_round(kind: Kind) -> None:
     liar = 3

@@ -111,7 +111,7 @@ def test_sender_that_never_stops_talking_is_no_longer_logged(monkeypatch: pytest
     monkeypatch.setattr(sync, "most_taken", lambda n: 3)
     exchange, here = Exchange(identity(0)), session(0)
     taken = [exchange.is_news(said_by(1, deal(0, model)), here) for model in range(5)]
-    assert taken == [True, True, True, False, False]
+    assert taken == [True, True, True, True, False]  # the fourth proves it false
     assert exchange.is_news(said_by(2, deal()), here)
     exchange.begin(here)
     assert exchange.is_news(said_by(1, deal(0, 9)), here)
@@ -186,7 +186,7 @@ def test_a_sender_of_long_statements_is_no_longer_logged(monkeypatch: pytest.Mon
     one = len(said_by(1, deal()).body)
     monkeypatch.setattr(sync, "most_bytes", lambda n: 3 * one)
     exchange, here = Exchange(identity(0)), session(0)
-    assert [exchange.is_news(said_by(1, deal(0, model)), here) for model in range(5)].count(True) == 3
+    assert [exchange.is_news(said_by(1, deal(0, model)), here) for model in range(9)].count(True) == 4
 
 
 def test_a_statement_longer_than_any_of_its_committee_is_no_news() -> None:
@@ -205,6 +205,22 @@ def test_a_second_version_that_breaks_a_rule_is_let_in_once() -> None:
         assert exchange.is_news(said, here)
         here, _ = sessions.step(here, Heard(said), 0.0)
     assert [exchange.is_news(second, here) for _ in range(5)].count(True) <= 1
+
+
+def test_of_who_says_too_much_one_proof_against_it_is_still_heard(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Others may have it, and need one sum less for it: who does not learn it could not follow them."""
+    monkeypatch.setattr(sync, "most_taken", lambda n: 1)
+    exchange, here = Exchange(identity(1)), session(1)
+    first, *others = (said_by(0, deal(0, model)) for model in range(4))
+    assert exchange.is_news(first, here)
+    kept = Deal(CONFIG, 0, here.current.context.model, (bytes(32),) * 4)
+    here, _ = sessions.step(here, Heard(said_by(0, kept)), 0.0)
+    forged = msgspec.structs.replace(others[0], signature=others[1].signature)
+    assert not exchange.is_news(forged, here)
+    assert exchange.is_news(others[1], here)
+    here, _ = sessions.step(here, Heard(others[1]), 0.0)
+    assert here.current.evidence[0][-1] == others[1]
+    assert not exchange.is_news(others[2], here)
 
 
 def test_one_statement_signed_in_many_ways_is_news_once() -> None:
