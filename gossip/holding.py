@@ -24,8 +24,7 @@ def check_share(turn: Turn, dealer: int, deal_digest: bytes, proof: tuple[Proof,
         return False
     # [RULE] A share that does not match the Deal has not arrived: it is asked for again and never shown
     if share not in turn.state.shares.get(dealer, frozenset()):
-        if turn.once(f"fetch-share:{dealer}:{share.hex()}"):
-            turn.emit(FetchShare(dealer, share))
+        turn.fetch(FetchShare(dealer, share))
         return False
     if proof is None:
         return False
@@ -87,8 +86,7 @@ def _check_complaint(turn: Turn, holder: int, complaint: Complaint, deal: Deal) 
         record = turn.state.records(Kind.COMPLAINT, attempt, dealer)[holder]
         turn.blame(holder, "complaint about a share that was never dealt", record.envelope)
     elif share not in turn.state.payloads:
-        if turn.once(f"fetch-share-of:{holder}:{share.hex()}"):
-            turn.emit(FetchPayload(holder, share, "share", dealer))
+        turn.fetch(FetchPayload(holder, share, "share", dealer))
     else:
         turn.work(CheckComplaint(attempt, holder, dealer, share, complaint.freeze, proof.polynomials))
 

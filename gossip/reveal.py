@@ -67,7 +67,7 @@ def _own_work(turn: Turn) -> list[int]:
     """Pieces that this member rebuilds itself: its own, and those that nobody else gives it."""
     context, state = turn.context, turn.state
     everything = context.pieces == 1 or turn.fired("checks")
-    own = {context.me} | state.down | state.false_pieces
+    own = {context.me} | state.down | state.false_pieces | turn.proven
     return [i for i in range(context.pieces) if i not in state.rebuilt and (everything or i in own)]
 
 
@@ -92,8 +92,8 @@ def _nearest(turn: Turn) -> list[int]:
 
 
 def _fetch(turn: Turn, holder: int, payload: bytes, what: str, index: int) -> None:
-    if payload not in turn.state.payloads and turn.once(f"fetch-{what}:{index}:{payload.hex()}"):
-        turn.emit(FetchPayload(holder, payload, what, index))
+    if payload not in turn.state.payloads:
+        turn.fetch(FetchPayload(holder, payload, what, index))
 
 
 def note_rebuilt(turn: Turn, event: Rebuilt) -> None:

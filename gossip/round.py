@@ -22,8 +22,6 @@ from gossip.events import (
     Decoded,
     Effect,
     Event,
-    FetchPayload,
-    FetchShare,
     Heard,
     PayloadArrived,
     PeerDown,
@@ -91,10 +89,9 @@ def resume(state: RoundState) -> list[Effect]:
     ]
     if state.own_shares is not None:
         said.append(PushShares())
-    done = frozenset(name for name in state.done if "fetch" not in name)
-    asked_again = replace(state.copy(), begun=frozenset(), done=done, timers={}, result=None)
-    _, effects = _turn(asked_again, -math.inf, None)
-    return said + [effect for effect in effects if isinstance(effect, Work | FetchShare | FetchPayload | Settled)]
+    wanted = [fetch for fetch in state.asked if state.lacks(fetch)]
+    _, effects = _turn(replace(state.copy(), begun=frozenset(), timers={}, result=None), -math.inf, None)
+    return [*said, *wanted, *(effect for effect in effects if isinstance(effect, Work | Settled))]
 
 
 def _turn(state: RoundState, now: float, event: Event | None) -> tuple[RoundState, list[Effect]]:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
-from gossip.events import Announce, Blame, Effect, Entered, Missed, Work
+from gossip.events import Announce, Blame, Effect, Entered, FetchPayload, FetchShare, Missed, Work
 from gossip.messages import (
     ABANDONED,
     OUTCOME,
@@ -33,6 +33,8 @@ PHASES = ("OPEN", "TRAIN", "DEAL", "PROVE", "AGREE", "REVEAL", "SCORE", "RECORD"
 
 MAX_ATTEMPTS_AHEAD = 16
 """Statements of attempts further ahead than this are not kept; who is there will say them again."""
+
+Fetch = FetchShare | FetchPayload
 
 _M = TypeVar("_M", bound=AnyMessage)
 
@@ -169,7 +171,7 @@ class RoundState:
         second_votes: second versions of Confirms and Commits for a value that t + 1 members vote for.
         values: by digest, what may be voted for.
         timers: when each wait ends; fired: waits that have.
-        begun: work asked for; done: what is done once.
+        begun: work asked for; asked: what was to be fetched; done: what is done once.
         shares: digests of what each dealer sent.
         payloads: digests of public bytes that are here.
         checked: by (dealer, digest of its share, digest of its Proof), whether these agree.
@@ -193,6 +195,7 @@ class RoundState:
     timers: dict[str, float] = field(default_factory=dict)
     fired: frozenset[str] = frozenset()
     begun: frozenset[Work] = frozenset()
+    asked: dict[Fetch, None] = field(default_factory=dict)
     done: frozenset[str] = frozenset()
     down: frozenset[int] = frozenset()
     blamed: frozenset[tuple[int, str]] = frozenset()
@@ -223,6 +226,7 @@ class RoundState:
             evidence=dict(self.evidence),
             values=dict(self.values),
             timers=dict(self.timers),
+            asked=dict(self.asked),
             shares=dict(self.shares),
             checked=dict(self.checked),
             proved=dict(self.proved),
@@ -254,6 +258,11 @@ class RoundState:
             yield record.envelope
         for shown in self.evidence.values():
             yield shown[-1]  # the other of two versions is among those above
+
+    def lacks(self, fetch: Fetch) -> bool:
+        """Whether what was asked for is not here yet."""
+        here = self.shares.get(fetch.dealer, frozenset()) if isinstance(fetch, FetchShare) else self.payloads
+        return fetch.digest not in here
 
     def votes(self, kind: Kind, attempt: int, subject: int) -> list[Record]:
         """Every Confirm or Commit of this key, second versions among them: who votes twice counts for both values.
@@ -325,6 +334,12 @@ class Turn:
         if work not in self.state.begun:
             self.state.begun |= {work}
             self.effects.append(work)
+
+    def fetch(self, fetch: Fetch) -> None:
+        """Have something fetched, once; whatever happens then, it is wanted until it is here or the round ends."""
+        if fetch not in self.state.asked:
+            self.state.asked[fetch] = None
+            self.effects.append(fetch)
 
     def once(self, name: str) -> bool:
         """Whether this is the first time that `name` is asked for."""

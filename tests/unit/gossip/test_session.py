@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from gossip import session as sessions
-from gossip.events import Announce, Dealt, Effect, Event, Heard, LaggedBehind, PeerUp, Ticked
+from gossip.events import Announce, Dealt, Effect, Event, FetchShare, Heard, LaggedBehind, PeerDown, PeerUp, Ticked
 from gossip.messages import Envelope, Open, RoundResult, decode_message
 from gossip.results import result_digest, result_signing_digest
 from gossip.session import RoundStart, Session
@@ -90,6 +90,21 @@ def test_a_restart_leaves_the_state_that_the_log_gives(seconds: float) -> None:
         said = [effect.envelope for effect in sessions.resume(session) if isinstance(effect, Announce)]
         assert repr(session.current) == before
         assert set(said) == {e for e in session.current.envelopes() if e.sender == node.me}
+
+
+def test_a_restart_fetches_again_whatever_was_asked_for_and_is_not_here() -> None:
+    """Also from a member that was down when the log ended: nothing asks for it a second time."""
+    asked = 0
+    for node in known_world(4, saved=saved_after(4, 0), last_round=1).run(300).nodes:
+        for at in range(len(node.log)):
+            session = replay(node, node.log[:at])
+            wanted = [fetch for fetch in session.current.asked if session.current.lacks(fetch)]
+            for fetch in wanted:
+                asked += 1
+                holder = fetch.dealer if isinstance(fetch, FetchShare) else fetch.holder
+                log = [*node.log[:at], (node.log[at][0], PeerDown(holder))]
+                assert fetch in sessions.resume(replay(node, log))
+    assert asked
 
 
 # --- abandoned rounds -----------------------------------------------------------------------------------------------
