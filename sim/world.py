@@ -78,6 +78,7 @@ class Scenario:
         exchange_seconds: between two exchanges of what each member lacks.
         crashes: who stops when.
         lies: dishonest members.
+        keep_to_themselves: members that pass on nothing of what they heard.
         timing: the members' deadlines.
     """
 
@@ -88,6 +89,7 @@ class Scenario:
     exchange_seconds: float = 1.0
     crashes: tuple[Crash, ...] = ()
     lies: Mapping[int, Lie] = field(default_factory=dict)
+    keep_to_themselves: frozenset[int] = frozenset()
     timing: Timing = _TIMING
 
 
@@ -227,7 +229,7 @@ class World:
     # --- running --------------------------------------------------------------------------------------------------
 
     def run(self, until_seconds: float = 100_000.0) -> World:
-        """Run until every member that is up has settled the last round, or nothing more happens by then."""
+        """Run until every honest member that is up has settled the last round, or nothing more happens by then."""
         while self._heap and not self.is_over:
             at, _, action = heapq.heappop(self._heap)
             if at > until_seconds:
@@ -247,9 +249,9 @@ class World:
 
     @property
     def is_over(self) -> bool:
-        return not any(node.will_return for node in self.nodes) and all(
-            self.last_round in node.results for node in self.nodes if node.is_up
-        )
+        honest = (node for node in self.nodes if node.is_up and node.me not in self.scenario.lies)
+        is_settled = all(self.last_round in node.results for node in honest)
+        return is_settled and not any(node.will_return for node in self.nodes)
 
     def effects(self, kind: type[Effect]) -> Iterator[tuple[float, int, Effect]]:
         """(time, member, effect) of one kind, in order."""
@@ -471,7 +473,7 @@ class World:
         """Every member hands every other what that one lacks."""
         alive = [node for node in self.nodes if node.session is not None]
         held = {node.me: {e.signature: e for e in node.session.envelopes()} for node in alive if node.session}
-        for node in alive:
+        for node in (node for node in alive if node.me not in self.scenario.keep_to_themselves):
             for other in alive:
                 for signature in sorted(held[node.me].keys() - held[other.me].keys()):
                     self._send(self._latency(), other, Heard(held[node.me][signature]))

@@ -190,8 +190,8 @@ def deal_late(world: World, dealer: int, victim: int, *, never_in_round: int | N
     workshop.shares = lambda: (share for share in shares() if not is_held_back(share[0]))  # type: ignore[method-assign]
 
     def late_share_of(holder: int, name: bytes) -> bytes | None:
-        assert receiver.session is not None
-        has_receipt = victim in receiver.session.current.records(Kind.RECEIPT) and never_in_round is None
+        heard = {} if receiver.session is None else receiver.session.current.records(Kind.RECEIPT)
+        has_receipt = victim in heard and never_in_round is None
         return share_of(holder, name) if not is_held_back(holder) or has_receipt else None
 
     workshop.share_of = late_share_of  # type: ignore[method-assign]
