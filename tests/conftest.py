@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 
 import pytest
+import structlog
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -15,3 +17,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     size = -(-len(short) // workers)
     parts = (lengthy[i::workers] + short[i * size : (i + 1) * size] for i in range(workers))
     items[:] = [item for part in parts for item in part]
+
+
+@pytest.fixture(autouse=True)
+def logs_go_where_each_test_sends_them() -> Iterator[None]:
+    """A command that runs inside a test sends its log to that test's standard error, which is closed afterwards."""
+    yield
+    structlog.reset_defaults()
