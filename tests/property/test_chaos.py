@@ -23,7 +23,7 @@ def pieces_of_small_sums(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(layout, "PIECES_FROM_WORDS", 1)
 
 
-@pytest.mark.parametrize("first_seed", [0, 10])
+@pytest.mark.parametrize("first_seed", [0])
 @pytest.mark.parametrize("n", [4, 6, 8])
 def test_with_at_most_t_faulty_members_rounds_end_alike(n: int, first_seed: int) -> None:
     run(n, first_seed)

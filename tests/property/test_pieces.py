@@ -116,9 +116,9 @@ def test_who_withholds_costs_one_deadline_and_is_not_blamed(kind: Kind, count: i
 
 def test_a_member_that_dies_before_its_piece_is_done_without(whole: World) -> None:
     handled = whole.nodes[LIAR].handled
-    for at in range(handled - 40, handled, 4):
-        back_after = None if at % 8 else 1.0
-        crash = Crash(LIAR, at, is_logged=at % 16 == 0, back_after_seconds=back_after)
+    for at in range(handled - 40, handled, 8):
+        back_after = None if at % 16 < 8 else 1.0
+        crash = Crash(LIAR, at, is_logged=at % 3 == 0, back_after_seconds=back_after)
         assert_agreement(world_of(8, Scenario(crashes=(crash,))).run(300))
 
 
