@@ -18,7 +18,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from gossip.errors import BadSignature, MalformedMessage
-from gossip.events import Missed, Tell
+from gossip.events import Tell
 from gossip.messages import (
     OUTCOME,
     SET,
@@ -226,7 +226,7 @@ def _expire(turn: Turn, subject: int) -> None:
         turn.state.timers[name] = min(turn.state.timers[name], turn.now + timing.grace_seconds)
     if turn.fired(name):
         if not turn.state.records(Kind.PROPOSE, attempt, subject):
-            turn.emit(Missed("AGREE" if subject == SET else "RECORD", (proposer,)))
+            turn.miss("AGREE" if subject == SET else "RECORD", frozenset({proposer}))
         _move(turn, subject, attempt + 1)
 
 

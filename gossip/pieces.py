@@ -8,14 +8,17 @@ the true words: a false piece passes with probability about (1 / p) ** rho, whoe
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 
+from gossip.chunks import decode_words
 from gossip.codeword import Agreement, agree_on_values
+from gossip.errors import MalformedMessage
 from gossip.field import Integers, Words, interpolate
 from gossip.lagrange import basis, holder_point
 from gossip.layout import Layout
+from gossip.parameters import CHECK_REPETITIONS
 from gossip.prg import derive_seed
 from gossip.proofs import Combination
 from gossip.shamir import secret_points
@@ -26,6 +29,17 @@ def challenge(value: bytes, index: int, payload: bytes, blocks: int) -> Combinat
     """The combinations that a rebuilt piece with digest `payload` is checked by, over a set with digest `value`."""
     seed = derive_seed(digest("piece", value, payload), b"piece", index)
     return Combination.from_seed(seed, blocks)
+
+
+def decode_answers(given: Iterable[tuple[int, bytes]]) -> tuple[dict[int, Integers], tuple[int, ...]]:
+    """Holders' answers (rho,) from (holder, words), and the holders whose words are no field elements."""
+    answers, malformed = {}, []
+    for holder, data in given:
+        try:
+            answers[holder] = decode_words(data, CHECK_REPETITIONS).astype(np.int64)
+        except MalformedMessage:
+            malformed.append(holder)
+    return answers, tuple(malformed)
 
 
 def judge(

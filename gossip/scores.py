@@ -11,12 +11,13 @@ up to <v, x_i>.  Source: scores.md, 0 and 1.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
 from typing import Final
 
+import msgspec
 import numpy as np
 
 from gossip import quantise
@@ -52,6 +53,21 @@ class Direction:
     values: Integers
     numerator: int
     shift: int
+
+
+class Terms(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """What turns opened values into parts per million, beside the spec; follows from the models of two rounds.
+
+    Attributes:
+        numerator, shift: of the direction.
+        weight: the scored round's sum of weights.
+        gradient_weights: of the two sums that made the direction.
+    """
+
+    numerator: int
+    shift: int
+    weight: int
+    gradient_weights: tuple[int, int]
 
 
 def direction_bound(spec: TaskSpec, round_id: int) -> int:
@@ -154,11 +170,40 @@ def open_score(
     return value - MODULUS if value > HALF else value, tuple(holders[i] for i in found.wrong)
 
 
-def to_ppm(value: int, direction: Direction, spec: TaskSpec, weight: int, gradient_weights: tuple[int, int]) -> int:
+def open_scores(
+    answers: Mapping[int, Mapping[int, int]], dealers: Iterable[int], parameters: Parameters, excluded: int = 0
+) -> tuple[dict[int, int] | None, tuple[int, ...]]:
+    """<v, x_i> of every dealer from the holders' answers, {holder: {dealer: element}}, and who answered falsely.
+
+    None as long as any of them is not certain, as `open_score`.
+    """
+    opened: dict[int, int] = {}
+    wrong: set[int] = set()
+    for dealer in sorted(dealers):
+        given = {holder: elements[dealer] for holder, elements in answers.items() if dealer in elements}
+        value, liars = open_score(given, parameters, excluded)
+        wrong.update(liars)
+        if value is None:
+            return None, tuple(sorted(wrong))
+        opened[dealer] = value
+    return opened, tuple(sorted(wrong))
+
+
+def scores_of(opened: Mapping[int, int], terms: Terms, spec: TaskSpec, scored: int, n: int) -> tuple[int, ...]:
+    """Parts per million for each of n members from the opened values of the scored round's dealers."""
+    bound = score_bound(spec, scored)
+    found = [0] * n
+    for dealer, value in opened.items():
+        # [RULE] A value that no update within its norm can have earns nothing
+        if abs(value) <= bound:
+            found[dealer] = to_ppm(value, terms, spec)
+    return tuple(found)
+
+
+def to_ppm(value: int, terms: Terms, spec: TaskSpec) -> int:
     """Parts per million of validation loss that a member's part of the average took away, rounded down.
 
-    value = <v, x_i>; `weight` is the scored round's sum of weights, `gradient_weights` the two that made the
-    direction.  Exact, with the scales s_x, s_g of updates and gradients:
+    value = <v, x_i>.  Exact, with the scales s_x, s_g of updates and gradients, Q the gradients' weights:
 
         floor(10^6 * value * max_weight / (s_x * weight)
               * max_gradient_weight * 2^(40 + shift) / (2 * s_g * Q_r * Q_next * numerator))
@@ -168,15 +213,13 @@ def to_ppm(value: int, direction: Direction, spec: TaskSpec, weight: int, gradie
     Raises:
         LocalError: the weights add up to nothing.
     """
-    if weight < 1:
-        raise LocalError(f"an average needs a positive weight, found {weight}")
-    if direction.numerator == 0:
+    if terms.weight < 1:
+        raise LocalError(f"an average needs a positive weight, found {terms.weight}")
+    if terms.numerator == 0:
         return 0
-    first, second = (max(1, q) for q in gradient_weights)
-    part = Fraction(value * spec.max_weight, weight) / quantise.update_scale(spec, round_id=1)
-    unit = Fraction(
-        spec.max_gradient_weight << (SCALE_BITS + direction.shift), 2 * first * second * direction.numerator
-    )
+    first, second = (max(1, q) for q in terms.gradient_weights)
+    part = Fraction(value * spec.max_weight, terms.weight) / quantise.update_scale(spec, round_id=1)
+    unit = Fraction(spec.max_gradient_weight << (SCALE_BITS + terms.shift), 2 * first * second * terms.numerator)
     return max(-MAX_PPM, min(MAX_PPM, math.floor(MICRO * part * unit / quantise.gradient_scale(spec))))
 
 

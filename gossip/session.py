@@ -119,7 +119,7 @@ def start(
 ) -> tuple[Session, list[Effect]]:
     """A session at the beginning of a round; `conduct` as `conduct_after` the round before it gave."""
     conduct = conduct or Conduct()
-    state, effects = one_round.begin(_context(identity, begin, conduct), now)
+    state, effects = one_round.begin(context_of(identity, begin, conduct), now)
     return Session(identity, state, conduct=conduct), effects
 
 
@@ -136,7 +136,7 @@ def advance(session: Session, begin: RoundStart, now: float) -> tuple[Session, l
     go through the log like any other and a replay sees what this member saw.
     """
     conduct = conduct_after(session)
-    state, effects = one_round.begin(_context(session.identity, begin, conduct), now)
+    state, effects = one_round.begin(context_of(session.identity, begin, conduct), now)
     waiting: list[Event] = [PeerDown(member) for member in sorted(session.down)]
     waiting += [Heard(envelope) for number, envelope in session.ahead if number == begin.round]
     session = replace(
@@ -221,7 +221,8 @@ def _is_genuine(session: Session, envelope: Envelope, message: Open | msgspec.St
         return False
 
 
-def _context(identity: Identity, begin: RoundStart, conduct: Conduct) -> Context:
+def context_of(identity: Identity, begin: RoundStart, conduct: Conduct) -> Context:
+    """What does not change during the round that begins so."""
     parameters = identity.parameters
     layout = Layout.for_round(parameters, identity.spec, begin.round)
     return Context(

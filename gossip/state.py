@@ -168,6 +168,8 @@ class RoundState:
         heard: first version of each statement, by (kind, attempt, subject), then by sender.
         by_digest: Deals, Proofs and Receipts by (sender, digest), with the second versions that others rely on.
         evidence: by member, what proves it false to anybody: two versions, or a statement that breaks a rule.
+        blamed: by member and reason, the statements that show it.
+        missed: by phase, the members that were waited for in vain.
         second_votes: second versions of Confirms and Commits for a value that t + 1 members vote for.
         values: by digest, what may be voted for.
         timers: when each wait ends; fired: waits that have.
@@ -198,7 +200,8 @@ class RoundState:
     asked: dict[Fetch, None] = field(default_factory=dict)
     done: frozenset[str] = frozenset()
     down: frozenset[int] = frozenset()
-    blamed: frozenset[tuple[int, str]] = frozenset()
+    blamed: dict[tuple[int, str], tuple[Envelope, ...]] = field(default_factory=dict)
+    missed: dict[str, frozenset[int]] = field(default_factory=dict)
     false_dealers: frozenset[int] = frozenset()
     shares: dict[int, frozenset[bytes]] = field(default_factory=dict)
     payloads: frozenset[bytes] = frozenset()
@@ -224,6 +227,8 @@ class RoundState:
             heard=dict(self.heard),
             by_digest=dict(self.by_digest),
             evidence=dict(self.evidence),
+            blamed=dict(self.blamed),
+            missed=dict(self.missed),
             values=dict(self.values),
             timers=dict(self.timers),
             asked=dict(self.asked),
@@ -353,7 +358,7 @@ class Turn:
 
     def blame(self, member: int, reason: str, *evidence: Envelope) -> None:
         if (member, reason) not in self.state.blamed:
-            self.state.blamed |= {(member, reason)}
+            self.state.blamed[member, reason] = evidence
             self.emit(Blame(member, reason, evidence))
 
     def prove(self, member: int, reason: str, *evidence: Envelope) -> None:
@@ -369,6 +374,7 @@ class Turn:
 
     def miss(self, phase: str, members: frozenset[int]) -> None:
         if members:
+            self.state.missed[phase] = self.state.missed.get(phase, frozenset()) | members
             self.emit(Missed(phase, tuple(sorted(members))))
 
     # time

@@ -50,7 +50,6 @@ from gossip.events import (
 )
 from gossip.layout import Layout
 from gossip.messages import ABANDONED, MAX_HISTORY, SETTLED, Open, RoundResult
-from gossip.parameters import CHECK_REPETITIONS
 from gossip.results import result_digest
 from gossip.session import Identity, RoundStart
 from gossip.spec import RoundKind, blob_digest, digest
@@ -151,6 +150,7 @@ class Workshop:
         self.terms = terms
         self._random_bytes = random_bytes
         self._dealing: shamir.Dealing | None = None
+        self._scoring: tuple[tuple[PublicSums, PublicSums], scores.Direction] | None = None
 
     def begin(self, start: RoundStart) -> None:
         """Turn to a round.
@@ -166,6 +166,7 @@ class Workshop:
         self.kind = self.identity.spec.kind(start.round)
         self.layout = self._layout(start.round)
         self._dealing = None
+        self._scoring = None
 
     def perform(self, work: Work) -> Event | None:
         """The event that answers `work`; None where there is no answer yet."""
@@ -386,12 +387,7 @@ class Workshop:
     def _check_piece(self, work: CheckPiece) -> PieceChecked | None:
         piece = self.layout.piece(work.index)
         blocks = len(range(piece.start, piece.stop))
-        answers, malformed = {}, []
-        for holder, data in work.answers:
-            try:
-                answers[holder] = decode_words(data, CHECK_REPETITIONS).astype(np.int64)
-            except MalformedMessage:
-                malformed.append(holder)
+        answers, malformed = pieces.decode_answers(work.answers)
         try:
             words = decode_words(self._stored(work.payload), blocks * self.layout.parameters.pack_size)
         except MalformedMessage:
@@ -427,47 +423,47 @@ class Workshop:
         previous = self.start.previous
         if previous is None or (previous.kind, previous.outcome) != (RoundKind.TRAINING, SETTLED):
             return b""
-        self._sums = (self.learner.public_sums(self.model), public)
-        before, after = self._sums
+        before, after = self.learner.public_sums(self.model), public
         if before.gradient is None or after.gradient is None:
             return b""
         bound = scores.direction_bound(self.identity.spec, previous.round)
         weights = (before.gradient_weight, after.gradient_weight)
-        self._direction = scores.compute_direction(
-            before.gradient, after.gradient, *weights, bound, digest("beacon", model)
-        )
-        return digest("direction", self._direction.values.astype("<i8").tobytes())
+        direction = scores.compute_direction(before.gradient, after.gradient, *weights, bound, digest("beacon", model))
+        self._scoring = ((before, after), direction)
+        return digest("direction", direction.values.astype("<i8").tobytes())
 
     def _answer(self, scored: int, dealers: frozenset[int]) -> Answered:
         held = self.blobs.get_secret(_HELD_SHARES, scored)
-        if held is None:
+        if held is None or self._scoring is None:
             return Answered(())
+        direction = self._scoring[1]
         names = dict(msgspec.msgpack.decode(held, type=tuple[tuple[int, bytes], ...]))
         if set(names) != dealers:
             return Answered(())
         layout, me = self._layout(scored), self.identity.me
         return Answered(
             tuple(
-                (dealer, scores.answer(self._direction, self._open_own(names[dealer], dealer, layout), layout, me))
+                (dealer, scores.answer(direction, self._open_own(names[dealer], dealer, layout), layout, me))
                 for dealer in sorted(dealers)
             )
         )
 
     def _open_scores(self, work: OpenScores) -> ScoresOpened | None:
-        opened = [0] * self.layout.parameters.n
-        wrong: set[int] = set()
-        before, after = self._sums
-        for dealer in sorted(work.dealers):
-            answers = {holder: dict(given)[dealer] for holder, given in work.answers if dealer in dict(given)}
-            value, liars = scores.open_score(answers, self.layout.parameters, work.excluded)
-            wrong.update(liars)
-            if value is None:
-                return None
-            # [RULE] A value that no update within its norm can have earns nothing
-            if abs(value) <= scores.score_bound(self.identity.spec, work.scored):
-                weights = (before.gradient_weight, after.gradient_weight)
-                opened[dealer] = scores.to_ppm(value, self._direction, self.identity.spec, before.weight, weights)
-        return ScoresOpened(tuple(opened), tuple(sorted(wrong)))
+        answers = {holder: dict(given) for holder, given in work.answers}
+        parameters, spec = self.layout.parameters, self.identity.spec
+        opened, wrong = scores.open_scores(answers, work.dealers, parameters, work.excluded)
+        terms = self.score_terms()
+        if opened is None or terms is None:
+            return None
+        return ScoresOpened(scores.scores_of(opened, terms, spec, work.scored, parameters.n), wrong)
+
+    def score_terms(self) -> scores.Terms | None:
+        """What turns this round's opened values into scores; None where none were to be opened."""
+        if self._scoring is None:
+            return None
+        (before, after), direction = self._scoring
+        weights = (before.gradient_weight, after.gradient_weight)
+        return scores.Terms(direction.numerator, direction.shift, before.weight, weights)
 
     # --- results --------------------------------------------------------------------------------------------------
 

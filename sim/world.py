@@ -34,6 +34,7 @@ from gossip.events import (
     Work,
 )
 from gossip.messages import Envelope, RoundResult, decode_message
+from gossip.record import RoundRecord, evidence_of, record_of
 from gossip.session import Identity, RoundStart, Session
 from gossip.spec import TaskSpec, blob_digest
 from gossip.state import Timing
@@ -152,6 +153,8 @@ class SimulatedNode:
     conduct: sessions.Conduct = field(default_factory=sessions.Conduct)
     results: dict[int, RoundResult] = field(default_factory=dict)
     models: dict[int, bytes] = field(default_factory=dict)
+    records: dict[int, RoundRecord] = field(default_factory=dict)
+    evidence: dict[bytes, bytes] = field(default_factory=dict)
 
     @property
     def me(self) -> int:
@@ -371,6 +374,7 @@ class World:
             case FetchPayload():
                 self._fetch_payload(node, effect, node.round)
             case Settled(result, signatures, _):
+                self._publish(node, signatures)
                 self._finish(node, result, lambda: node.workshop.next_start(result, signatures))
             case LaggedBehind(opened) if opened.previous is not None:
                 self._finish(node, opened.previous, lambda: node.workshop.start_from(opened))
@@ -468,6 +472,15 @@ class World:
         for event in waiting:
             self._handle(node, event)
         self._tick_when_due(node)
+
+    def _publish(self, node: SimulatedNode, signatures: tuple[tuple[int, bytes], ...]) -> None:
+        """Keep the record of the round that has settled, and what its faults are judged by."""
+        if node.session is None:
+            return
+        state, terms = node.session.current, node.workshop.score_terms()
+        node.records[node.round] = record_of(state, node.begun_with, node.identity.spec, signatures, terms)
+        found = ((name, node.blobs.get(name)) for name in evidence_of(state))
+        node.evidence |= {name: data for name, data in found if data is not None}
 
     def _exchange(self) -> None:
         """Every member hands every other what that one lacks."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import cache
 
 from gossip.messages import decode_message
+from gossip.review import review
 from gossip.state import PHASES
 from gossip.statements import Kind
 from sim.world import Saved, Scenario, World
@@ -37,6 +38,19 @@ def assert_agreement(world: World, *, liars: frozenset[int] = frozenset()) -> No
     twice = [first.sender for first, _ in world.contradictions if first.sender not in liars]
     assert not twice, f"members {twice} said two different things"
     assert world.blamed() <= liars, f"honest members {world.blamed() - liars} were blamed"
+    assert_records(world, liars)
+
+
+def assert_records(world: World, liars: frozenset[int]) -> None:
+    """An auditor finds the honest members' records in order, and every fault shown that they blame somebody for."""
+    honest = [node for node in world.nodes if node.me not in liars]
+    evidence = {name: data for node in honest for name, data in node.evidence.items()}
+    for round_id in range(world.last_round + 1):
+        records = [node.records[round_id] for node in honest if round_id in node.records]
+        if records:
+            found = review(records, honest[0].identity, evidence.get, b"\1" * 32)
+            assert not found.findings, f"round {round_id}: {found.findings}"
+            assert {member for member, _ in found.faults} <= liars
 
 
 def kinds_said(world: World) -> set[Kind]:

@@ -24,6 +24,7 @@ from gossip.quantise import (
 from gossip.scores import (
     MAX_PPM,
     Direction,
+    Terms,
     answer,
     compute_direction,
     direction_bound,
@@ -245,7 +246,7 @@ def test_a_round_without_gradients_counts_as_zero() -> None:
         assert np.abs(found.values - [-600, 800]).max() <= 20
     empty = compute_direction(nothing, nothing, 0, 0, 1000, BEACON)
     assert (empty.values.tolist(), empty.numerator) == ([0, 0], 0)
-    assert to_ppm(0, empty, SPEC, 5, (0, 0)) == 0
+    assert to_ppm(0, Terms(empty.numerator, empty.shift, 5, (0, 0)), SPEC) == 0
 
 
 def test_beacons_change_nothing_but_the_dither() -> None:
@@ -289,7 +290,9 @@ def test_ppm_is_the_exact_quotient_rounded_down() -> None:
             Fraction(value) * Fraction(1000, 2500) / update_scale(SPEC, 1)
             * Fraction(500, gradient_scale(SPEC)) * Fraction(2**43, 2 * 300 * 200 * 12345)
         )  # fmt: skip
-        assert to_ppm(value, direction, SPEC, 2500, (300, 200)) == math.floor(exact * MICRO)
+        assert to_ppm(value, Terms(direction.numerator, direction.shift, 2500, (300, 200)), SPEC) == math.floor(
+            exact * MICRO
+        )
 
 
 def test_a_zero_update_scores_zero_and_equal_updates_alike() -> None:
@@ -299,7 +302,7 @@ def test_a_zero_update_scores_zero_and_equal_updates_alike() -> None:
     clone = open_score(answers_for(update, direction, 8, dealer=5), Parameters.of_size(8))[0]
     assert values[0] == 0
     assert values[1] == clone
-    assert to_ppm(0, direction, SPEC, 5, (10, 10)) == 0
+    assert to_ppm(0, Terms(direction.numerator, direction.shift, 5, (10, 10)), SPEC) == 0
 
 
 def shapley(n: int, utility: Any) -> list[float]:
@@ -334,13 +337,14 @@ def test_for_a_quadratic_loss_the_score_is_the_shapley_value_up_to_rounding(seed
     sums = gradient_sum(np.zeros(d)), gradient_sum(sum(parts))
     bound = direction_bound(task, 1)
     direction = compute_direction(*sums, sum(rows), sum(rows), bound, BEACON)
-    unit = to_ppm(10**9, direction, task, sum(weights), (sum(rows), sum(rows))) / 10**9
+    terms = Terms(direction.numerator, direction.shift, sum(weights), (sum(rows), sum(rows)))
+    unit = to_ppm(10**9, terms, task) / 10**9
     # v is off by less than 1 in each coordinate, x as well, the gradients by far less than v
     tolerance = unit * math.sqrt(d) * (update_bound(task) + bound) + 2
     for x, expected in zip(integers, shapley(n, utility), strict=True):
         value, _ = open_score(answers_for(x, direction, n), Parameters.of_size(n))
         assert value is not None
-        found = to_ppm(value, direction, task, sum(weights), (sum(rows), sum(rows)))
+        found = to_ppm(value, terms, task)
         assert abs(found - expected * MICRO) < tolerance < 0.01 * MICRO
 
 
@@ -348,5 +352,6 @@ def test_a_score_fits_the_ledger_whatever_norms_a_task_allows() -> None:
     task = msgspec.structs.replace(spec(dimension=4), clip_norm_micro=10**30, gradient_clip_micro=10**30)
     direction = Direction(np.array([1, 2, 3, 4]), 1, 30)
     bound = score_bound(task, 1)
-    assert to_ppm(bound, direction, task, 1, (1, 1)) == MAX_PPM
-    assert to_ppm(-bound, direction, task, 1, (1, 1)) == -MAX_PPM
+    terms = Terms(direction.numerator, direction.shift, 1, (1, 1))
+    assert to_ppm(bound, terms, task) == MAX_PPM
+    assert to_ppm(-bound, terms, task) == -MAX_PPM
