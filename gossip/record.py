@@ -7,11 +7,13 @@ roster and the ledger needs no word of the record's maker, since everything in i
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Annotated
 
 import msgspec
 
 from gossip.errors import MalformedMessage
 from gossip.messages import SET, UNREADABLE, Complaint, Envelope, Piece, Reveal, RoundResult, SetValue
+from gossip.parameters import MAX_MEMBERS
 from gossip.scores import Terms
 from gossip.session import RoundStart
 from gossip.spec import TaskSpec
@@ -20,6 +22,8 @@ from gossip.state import RoundState
 VERSION = 1
 MAX_RECORD_BYTES = 256 << 20
 """Far more than 64 members say in a round of many attempts."""
+
+_Member = Annotated[int, msgspec.Meta(ge=0, lt=MAX_MEMBERS)]
 
 
 class RoundRecord(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
@@ -45,8 +49,8 @@ class RoundRecord(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_f
     signatures: tuple[tuple[int, bytes], ...]
     dealers: SetValue | None
     statements: tuple[Envelope, ...]
-    blamed: tuple[tuple[int, str], ...]
-    missed: tuple[tuple[str, tuple[int, ...]], ...]
+    blamed: tuple[tuple[_Member, str], ...]
+    missed: tuple[tuple[str, tuple[_Member, ...]], ...]
     terms: Terms | None
     reason: str
 

@@ -58,7 +58,10 @@ def review(records: Sequence[RoundRecord], identity: Identity, find_blob: FindBl
         *_of_statements(len(envelopes), len(evidence.statements)),
         *_of_set(evidence, value, record),
         *_of_scores(evidence, records, identity),
-        *(f"member {member} is blamed for what no statement shows: {reason}" for member, reason in sorted(blamed - faults)),
+        *(
+            f"member {member} is blamed for what no statement shows: {reason}"
+            for member, reason in sorted(blamed - faults)
+        ),
     ]
     opened = 0 if record.result.scores is None else len(record.result.scores)
     missed = frozenset(miss for each in records for miss in each.missed)

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
-from typing import Final
+from typing import Annotated, Final
 
 import msgspec
 import numpy as np
@@ -36,6 +36,7 @@ MAX_PPM: Final = 1 << 62
 DITHER_BITS: Final = 24
 
 _GRADIENT_BITS: Final = 22
+_Weight = Annotated[int, msgspec.Meta(ge=0, le=HALF)]
 _TILE: Final = 1 << 15
 
 
@@ -64,10 +65,10 @@ class Terms(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=
         gradient_weights: of the two sums that made the direction.
     """
 
-    numerator: int
-    shift: int
-    weight: int
-    gradient_weights: tuple[int, int]
+    numerator: Annotated[int, msgspec.Meta(ge=0)]
+    shift: Annotated[int, msgspec.Meta(ge=0, lt=64)]
+    weight: Annotated[int, msgspec.Meta(ge=1, le=HALF)]
+    gradient_weights: tuple[_Weight, _Weight]
 
 
 def direction_bound(spec: TaskSpec, round_id: int) -> int:

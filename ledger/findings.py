@@ -61,6 +61,12 @@ CODES: Final = {
     "vault.terms": "the terms in the event are not those in the code",
     "vault.storage": "the vault stores something else than its events tell",
     "vault.balance": "the vault holds less than was paid in and not out",
+    "record.unreadable": "a file is no round's record",
+    "record.result": "a record tells of a result that the ledger does not hold",
+    "record.spec": "a record is of another task than the registry's",
+    "record.statement": "the statements in a round's records do not show what the result and the records say",
+    "record.deals": "the result's root is not that of the dealers' Deals",
+    "model.unknown": "a model file is the outcome of no recorded round",
     "findings.more": "there are more findings than the report holds",
 }
 """Every code that a finding may have, and what it says."""
@@ -79,6 +85,10 @@ class Finding:
     code: str
     round_id: int | None
     text: str
+
+    def as_json(self) -> dict[str, Any]:
+        """The finding as JSON values."""
+        return {"code": self.code, "round": self.round_id, "text": self.text}
 
 
 @dataclass(slots=True)
@@ -128,9 +138,7 @@ class AuditReport:
             "registry": self.registry,
             "block": self.block,
             "checked": asdict(self.checked),
-            "findings": [
-                {"code": finding.code, "round": finding.round_id, "text": finding.text} for finding in self.findings
-            ],
+            "findings": [finding.as_json() for finding in self.findings],
         }
 
 

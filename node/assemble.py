@@ -27,6 +27,7 @@ from node.errors import ConfigError, StoreError, TaskError
 from node.keys import Keys, find_member
 from node.learner import TaskLearner, initial_model
 from node.progress import Progress
+from node.recorder import Recorder
 from node.runner import Habits, Node
 from node.store import STORE_FILE, Store
 from node.tasks import load_task
@@ -94,6 +95,7 @@ def assemble(folder: Path, config: Config, keys: Keys, pause_at: tuple[int, str]
         habits=habits,
         last_round=spec.closing_round,
         on_settled=partial(_after_round, learner, store, spec),
+        recorder=Recorder(folder, store.get),
     )
     _restore_private(learner, store)
     first = RoundStart(0, blob_digest(model), None, (), (bytes(16),) * len(roster.members))

@@ -95,19 +95,26 @@ def claim(
 def export(
     folder: FolderArgument,
     out: Annotated[Path, typer.Argument(help="File to write, in safetensors format.")],
+    agreed: Annotated[bool, typer.Option(help="The very file that all agreed on, for an auditor.")] = False,
 ) -> None:
     """Write the latest agreed model, with this member's private parameters beside the shared ones."""
     from node import commands
 
-    commands.export(folder, out)
+    commands.export(folder, out, agreed)
 
 
 @app.command()
-def audit(rpc: RpcOption, registry: RegistryOption, as_json: JsonOption = False) -> None:
+def audit(
+    rpc: RpcOption,
+    registry: RegistryOption,
+    records: Annotated[Path | None, typer.Option(help="Folder of round records, of one member or several.")] = None,
+    model: Annotated[Path | None, typer.Option(help="A model file: of which rounds is it the outcome?")] = None,
+    as_json: JsonOption = False,
+) -> None:
     """Check everything the ledger shows, believing nobody; exits 3 if something does not fit."""
     from node import commands
 
-    commands.audit(rpc, registry, as_json)
+    commands.audit(rpc, registry, as_json, records, model)
 
 
 @app.command()

@@ -23,6 +23,7 @@ from node.members import MEMBER_FILE, read_roster
 
 if TYPE_CHECKING:
     from gossip.spec import TaskSpec
+    from ledger.findings import Finding
     from ledger.types import Member, VaultTerms
 
 log = structlog.get_logger()
@@ -208,8 +209,8 @@ def claim_for(keys: Keys, rpc: str, registry: str) -> int:
     return cumulative[me] - already
 
 
-def export(folder: Path, out: Path) -> None:
-    """Write the latest model with this member's private parameters, by their names."""
+def export(folder: Path, out: Path, agreed: bool = False) -> None:
+    """Write the latest model with this member's private parameters, by their names; or `agreed`, as its digest is."""
     import numpy as np
     import safetensors.numpy
 
@@ -228,6 +229,10 @@ def export(folder: Path, out: Path) -> None:
         store.close()
     if latest is None:
         raise ConfigError(f"the node in {folder} has no agreed model yet")
+    if agreed:
+        out.write_bytes(latest[2])
+        print(out)
+        return
     state = decode(latest[2], make_spec(task, 1))
     shared, private = split_parameters(task, task.build_model())
     tensors = {name: value.numpy() for name, value in unflatten(state.shared, shared).items()}
@@ -238,21 +243,47 @@ def export(folder: Path, out: Path) -> None:
     print(out)
 
 
-def audit(rpc: str, registry: str, as_json: bool) -> None:
+def audit(rpc: str, registry: str, as_json: bool, records: Path | None = None, model: Path | None = None) -> None:
     """Print what was checked; exit 3 with every finding named if something does not fit."""
     from ledger.audit import audit as check
 
     report = check(rpc, registry)
+    answer, findings = report.as_json(), list(report.findings)
+    if report.ok and (records is not None or model is not None):
+        findings += _audit_files(rpc, registry, records, model, answer)
+    answer |= {"ok": not findings, "findings": [finding.as_json() for finding in findings]}
     if as_json:
-        print(json.dumps(report.as_json()))
+        print(json.dumps(answer))
     else:
-        for name, count in report.as_json()["checked"].items():
+        for name, count in answer["checked"].items():
             print(f"{name:<12}{count:>24}")
-        for finding in report.findings:
+        for fault in answer.get("faults", ()):
+            print("FAULT round {}: {} {}".format(*fault))
+        for finding in findings:
             print(f"FINDING {finding.code}: {finding.text}")
-        print("everything fits" if report.ok else _counted(len(report.findings), "finding"))
-    if not report.ok:
+        print("everything fits" if not findings else _counted(len(findings), "finding"))
+    if findings:
         sys.exit(EXIT_AUDIT)
+
+
+def _audit_files(
+    rpc: str, registry: str, records: Path | None, model: Path | None, answer: dict[str, Any]
+) -> Iterator[Finding]:
+    """Findings about what members hand out beside the ledger; what was looked at is added to the answer."""
+    from ledger.client import LedgerClient
+    from ledger.findings import Finding
+    from node.audit_records import audit_model, audit_records
+
+    client = LedgerClient(rpc, registry)
+    if records is not None:
+        found = audit_records(records, client)
+        yield from found.notebook.findings
+        answer["checked"] |= {"records": found.rounds, "statements": found.statements, "scores": found.scores}
+        answer |= {"faults": found.faults, "missed": found.missed}
+    if model is not None:
+        answer["model_of_rounds"] = audit_model(model, client)
+        if not answer["model_of_rounds"]:
+            yield Finding("model.unknown", None, f"{model} is the outcome of no recorded round")
 
 
 def devchain(port: int) -> None:

@@ -101,14 +101,14 @@ def demo(plan: Plan, as_json: bool) -> None:
             view.say(f"chain {stage.rpc}, registry {stage.registry}, dispute window {DISPUTE_SECONDS} s")
             _run_rounds(stage, view)
             rewards = _claim(stage)
-            audit = _audit(stage)
-        report = _report(stage, rewards, audit, time.monotonic() - started)
+            audits = {"audit": _audit(stage, "audit"), "records": _audit(stage, "records", "--records", str(folder))}
+        report = _report(stage, rewards, audits, time.monotonic() - started)
         (folder / "report.json").write_text(json.dumps(report, indent=1))
     if as_json:
         print(json.dumps(report))
     else:
         demo_view.print_report(report, DISPUTE_SECONDS)
-    if not audit["ok"]:
+    if not all(audit["ok"] for audit in audits.values()):
         sys.exit(3)
 
 
@@ -298,17 +298,17 @@ def _claim(stage: Stage) -> list[int]:
     return [claim_for(keys, stage.rpc, stage.registry) for keys in stage.keys]
 
 
-def _audit(stage: Stage) -> dict[str, Any]:
-    out = stage.folder / "audit.json"
+def _audit(stage: Stage, name: str, *options: str) -> dict[str, Any]:
+    out, log = stage.folder / f"{name}.json", stage.folder / f"{name}.log"
     with out.open("wb") as file:
-        arguments = ["audit", "--rpc", stage.rpc, "--registry", stage.registry, "--json"]
-        process = stage.processes.start(arguments, stage.folder / "audit.log", stdout=file)
+        arguments = ["audit", "--rpc", stage.rpc, "--registry", stage.registry, "--json", *options]
+        process = stage.processes.start(arguments, log, stdout=file)
     if process.wait(timeout=120) not in (0, 3):
-        raise NodeError(f"the auditor ended with {process.returncode}; its log is {stage.folder / 'audit.log'}")
+        raise NodeError(f"the auditor ended with {process.returncode}; its log is {log}")
     return dict(json.loads(out.read_text()))
 
 
-def _report(stage: Stage, rewards: list[int], audit: dict[str, Any], seconds: float) -> dict[str, Any]:
+def _report(stage: Stage, rewards: list[int], audits: dict[str, Any], seconds: float) -> dict[str, Any]:
     from node.demo_quality import member_qualities
 
     settled = _settled(stage)
@@ -320,7 +320,7 @@ def _report(stage: Stage, rewards: list[int], audit: dict[str, Any], seconds: fl
     ]
     keys = ("round", "attempt", "dealers", "seconds", "model_digest", "result_digest", "tx")
     rounds = [{key: entry.get(key) for key in keys} for entry in settled]
-    return {"members": members, "rounds": rounds, "audit": audit, "seconds": round(seconds, 1)}
+    return {"members": members, "rounds": rounds, **audits, "seconds": round(seconds, 1)}
 
 
 def _settled(stage: Stage) -> list[dict[str, Any]]:

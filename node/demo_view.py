@@ -91,13 +91,18 @@ def print_report(report: dict[str, Any], dispute_seconds: int) -> None:
             f"{member['reward_wei'] / WEI:.4f}",
         )
     console.print(table)
-    checked = report["audit"]["checked"]
-    verdict = "everything fits" if report["audit"]["ok"] else "FINDINGS"
+    audit, records = report["audit"], report["records"]
+    checked, shown = audit["checked"], records["checked"]
     console.print(
-        f"The auditor, from the URL and the registry alone: {verdict}. Checked {checked['members']} members, "
+        f"The auditor, from the URL and the registry alone: {_verdict(audit)}. Checked {checked['members']} members, "
         f"{checked['rounds']} rounds, {checked['signatures']} signatures, {checked['leaves']} reward leaves, "
         f"{checked['wei']} wei, {checked['codes']} contract codes. Rewards could be claimed {dispute_seconds} s after "
         "their round was recorded; a real consortium gives disputes days.",
+        highlight=False,
+    )
+    console.print(
+        f"Once more with the round records that the members keep: {_verdict(records)}. {shown['statements']} signed "
+        f"statements judged, {shown['scores']} scores opened again, {len(records['faults'])} faults shown.",
         highlight=False,
     )
     console.print(
@@ -105,6 +110,10 @@ def print_report(report: dict[str, Any], dispute_seconds: int) -> None:
         f"k numbers of an update, not one. {report['seconds']} s in all.",
         highlight=False,
     )
+
+
+def _verdict(audit: dict[str, Any]) -> str:
+    return "everything fits" if audit["ok"] else "FINDINGS"
 
 
 def _pair(accuracy: float, auc: float | None) -> str:

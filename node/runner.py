@@ -37,10 +37,11 @@ from gossip.events import (
     Work,
 )
 from gossip.messages import RoundResult
+from gossip.record import evidence_of, record_of
 from gossip.session import Conduct, RoundStart, Session
 from gossip.shamir import blob_size
 from gossip.spec import blob_digest
-from gossip.state import Timing
+from gossip.state import RoundState, Timing
 from gossip.transport import PeerAddress
 from gossip.transport.host import Transport
 from ledger.types import Member, Roster
@@ -50,6 +51,7 @@ from node.errors import Interrupted, LeftBehind
 from node.eventlog import decode_event, encode_event
 from node.frames import encode_frame
 from node.progress import Progress
+from node.recorder import Recorder
 from node.reporter import Reporter
 from node.store import Store
 from node.sync import Exchange, summarise
@@ -100,6 +102,29 @@ class _Stored(msgspec.Struct, array_like=True):
     conduct: Conduct = Conduct()
 
 
+@dataclass(frozen=True)
+class _Ended:
+    """A round that is over.
+
+    Attributes:
+        make_start: what the next round starts from, once the model is here.
+        attempt: in which the set became final; None where others ended the round while this node was away.
+        state: the round as this node saw it end; None likewise.
+    """
+
+    result: RoundResult
+    signatures: Signatures
+    make_start: Callable[[], RoundStart]
+    attempt: int | None = None
+    state: RoundState | None = None
+
+    @classmethod
+    def here(cls, settled: Settled, state: RoundState, workshop: Workshop) -> _Ended:
+        """A round that this node has ended with the others."""
+        start = partial(workshop.next_start, settled.result, settled.signatures)
+        return cls(settled.result, settled.signatures, start, settled.attempt, state)
+
+
 _Item = tuple[int | None, Event] | RoundStart
 """An event and the round that it belongs to, if it is one's alone; or what the next round starts from."""
 
@@ -117,6 +142,7 @@ class Node:
     habits: Habits
     last_round: int
     on_settled: Callable[[RoundResult], dict[str, object]]
+    recorder: Recorder
     transport: Transport = field(init=False)
 
     def __post_init__(self) -> None:
@@ -337,13 +363,11 @@ class Node:
                     size = self.workshop.payload_bytes(what, index, holder)
                     take = partial(self.workshop.accept_payload, what, index, holder)
                     self._nursery.start_soon(self._fetch, name, size, self._who_has(what, holder), take)
-                case Settled(result, signatures, attempt):
-                    self._finish_soon(
-                        result, signatures, attempt, partial(self.workshop.next_start, result, signatures)
-                    )
+                case Settled():
+                    self._finish_soon(_Ended.here(effect, self.session.current, self.workshop))
                 case LaggedBehind(opened) if opened.previous is not None:
                     start = partial(self.workshop.start_from, opened)
-                    self._finish_soon(opened.previous, opened.signatures, None, start)
+                    self._finish_soon(_Ended(opened.previous, opened.signatures, start))
                 case Entered(phase, attempt):
                     await self._enter(phase, attempt)
                 case Blame() | Missed():
@@ -373,31 +397,35 @@ class Node:
 
     # --- the end of a round -----------------------------------------------------------------------------------------
 
-    def _finish_soon(
-        self, result: RoundResult, signatures: Signatures, attempt: int | None, make_start: Callable[[], RoundStart]
-    ) -> None:
-        if result.round > self._finishing:
-            self._finishing = result.round
-            self._nursery.start_soon(self._finish, result, signatures, attempt, make_start)
+    def _finish_soon(self, ended: _Ended) -> None:
+        if ended.result.round > self._finishing:
+            self._finishing = ended.result.round
+            self._nursery.start_soon(self._finish, ended)
 
-    async def _finish(
-        self, result: RoundResult, signatures: Signatures, attempt: int | None, make_start: Callable[[], RoundStart]
-    ) -> None:
-        """A round ended: have its model, queue its result for the ledger, and let the next one begin.
-
-        `attempt` is None where others ended it while this node was away.
-        """
+    async def _finish(self, ended: _Ended) -> None:
+        """A round ended: have its model, publish its record, queue its result, and let the next one begin."""
+        result = ended.result
         if not await self._has_model(result):
             return
-        start = make_start()
+        start = ended.make_start()
         self.store.save_checkpoint(result.round, result.model, self._model(result.model))
-        self.store.queue_result(result.round, msgspec.msgpack.encode((result, signatures)))
+        if ended.state is not None:
+            await trio.to_thread.run_sync(self._publish, ended, ended.state, limiter=self._vectors)
+        self.store.queue_result(result.round, msgspec.msgpack.encode((result, ended.signatures)))
         extra = await trio.to_thread.run_sync(self.on_settled, result, limiter=self._vectors)
-        seconds = None if attempt is None else time.monotonic() - self._round_began
-        self.reporter.settled(result, attempt, seconds, extra)
-        if attempt is not None and result.round < self.last_round:
+        seconds = None if ended.attempt is None else time.monotonic() - self._round_began
+        self.reporter.settled(result, ended.attempt, seconds, extra)
+        if ended.attempt is not None and result.round < self.last_round:
             await trio.sleep(self.habits.rest_seconds)
         await self._send.send(start)
+
+    def _publish(self, ended: _Ended, state: RoundState) -> None:
+        workshop = self.workshop
+        if workshop.start.round != ended.result.round:
+            return  # the others are far ahead: this node has gone on with them meanwhile
+        terms = workshop.score_terms(ended.result.model)
+        record = record_of(state, workshop.start, workshop.identity.spec, ended.signatures, terms)
+        self.recorder.write(record, evidence_of(state))
 
     async def _has_model(self, result: RoundResult) -> bool:
         """Whether the result's model is here, fetched if need be; False once a later round's is wanted instead."""

@@ -452,13 +452,20 @@ class Workshop:
         answers = {holder: dict(given) for holder, given in work.answers}
         parameters, spec = self.layout.parameters, self.identity.spec
         opened, wrong = scores.open_scores(answers, work.dealers, parameters, work.excluded)
-        terms = self.score_terms()
+        terms = self._terms()
         if opened is None or terms is None:
             return None
         return ScoresOpened(scores.scores_of(opened, terms, spec, work.scored, parameters.n), wrong)
 
-    def score_terms(self) -> scores.Terms | None:
-        """What turns this round's opened values into scores; None where none were to be opened."""
+    def score_terms(self, model: bytes) -> scores.Terms | None:
+        """What turned the round's opened values into scores, if it ended with this model; None if none were opened."""
+        if self._scoring is None:
+            data = self.blobs.get(model)
+            if data is not None:
+                self._set_direction(self.learner.public_sums(data), model)
+        return self._terms()
+
+    def _terms(self) -> scores.Terms | None:
         if self._scoring is None:
             return None
         (before, after), direction = self._scoring

@@ -374,7 +374,7 @@ class World:
             case FetchPayload():
                 self._fetch_payload(node, effect, node.round)
             case Settled(result, signatures, _):
-                self._publish(node, signatures)
+                self._publish(node, result, signatures)
                 self._finish(node, result, lambda: node.workshop.next_start(result, signatures))
             case LaggedBehind(opened) if opened.previous is not None:
                 self._finish(node, opened.previous, lambda: node.workshop.start_from(opened))
@@ -473,11 +473,11 @@ class World:
             self._handle(node, event)
         self._tick_when_due(node)
 
-    def _publish(self, node: SimulatedNode, signatures: tuple[tuple[int, bytes], ...]) -> None:
+    def _publish(self, node: SimulatedNode, result: RoundResult, signatures: tuple[tuple[int, bytes], ...]) -> None:
         """Keep the record of the round that has settled, and what its faults are judged by."""
         if node.session is None:
             return
-        state, terms = node.session.current, node.workshop.score_terms()
+        state, terms = node.session.current, node.workshop.score_terms(result.model)
         node.records[node.round] = record_of(state, node.begun_with, node.identity.spec, signatures, terms)
         found = ((name, node.blobs.get(name)) for name in evidence_of(state))
         node.evidence |= {name: data for name, data in found if data is not None}

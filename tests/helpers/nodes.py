@@ -21,6 +21,7 @@ from gossip.statements import Domain, address_of, sign
 from gossip.transport import PeerAddress, peer_id_of
 from ledger.types import Member, Roster, VaultTerms
 from node.progress import Progress
+from node.recorder import Recorder
 from node.runner import Habits, Node
 from node.store import Store
 from node.workshop import Contribution, PublicSums, Workshop, committed_rewards
@@ -190,6 +191,7 @@ def make_node(folder: Path, spec: TaskSpec, index: int, n: int, *, habits: Habit
         habits=habits or Habits(("127.0.0.1", 1), linger_seconds=2.0),
         last_round=spec.closing_round,
         on_settled=lambda result: {},
+        recorder=Recorder(folder, store.get),
     )
 
 

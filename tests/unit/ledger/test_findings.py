@@ -7,10 +7,12 @@ from pathlib import Path
 from ledger.findings import CODES, MAX_FINDINGS, Notebook, shown
 
 SOURCES = Path(__file__).parents[3] / "ledger"
+NODE = Path(__file__).parents[3] / "node"
+NODE_SOURCES = (NODE / "audit_records.py", NODE / "commands.py")
 
 
 def test_every_code_that_the_audit_writes_is_listed_and_the_other_way_round() -> None:
-    text = "".join(file.read_text() for file in [*SOURCES.glob("audit_*.py")])
+    text = "".join(file.read_text() for file in [*SOURCES.glob("audit_*.py"), *NODE_SOURCES])
     kinds = "|".join(sorted({code.split(".")[0] for code in CODES}))
     assert set(re.findall(rf'"((?:{kinds})\.[a-z]+)"', text)) == set(CODES) - {"findings.more"}
 

@@ -1,0 +1,141 @@
+"""An auditor's look at the round records that members publish: is what they tell what was signed, and on the ledger?"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NoReturn
+
+from gossip.errors import MalformedMessage
+from gossip.record import MAX_RECORD_BYTES, RoundRecord, decode_record
+from gossip.results import result_digest
+from gossip.review import review
+from gossip.session import Identity
+from gossip.spec import TaskSpec, blob_digest
+from gossip.state import Timing
+from gossip.statements import Domain
+from ledger import rewards
+from ledger.client import LedgerClient
+from ledger.findings import Notebook, shown
+from ledger.types import Roster
+from node.errors import ConfigError
+from node.recorder import EVIDENCE, SUFFIX
+from node.workshop import committed_rewards
+
+_RANDOM_BYTES = 32
+
+
+@dataclass(slots=True)
+class RecordsReport:
+    """What an audit of records found.
+
+    Attributes:
+        notebook: what does not fit.
+        faults: (round, member's name, reason) that statements show: not the records' fault, but the members'.
+        missed: (round, phase, names) that were waited for in vain.
+        rounds, statements, scores: how many were judged.
+    """
+
+    notebook: Notebook = field(default_factory=Notebook)
+    faults: list[tuple[int, str, str]] = field(default_factory=list)
+    missed: list[tuple[int, str, tuple[str, ...]]] = field(default_factory=list)
+    rounds: int = 0
+    statements: int = 0
+    scores: int = 0
+
+
+def audit_records(folder: Path, client: LedgerClient) -> RecordsReport:
+    """Judge every round of which `folder` holds records, at any depth: of one member, or of several.
+
+    Raises:
+        ConfigError: the folder holds no record.
+        LedgerError: the chain cannot be asked, or is none of this consortium.
+    """
+    files: dict[int, list[Path]] = {}
+    for path in sorted(folder.rglob(f"*{SUFFIX}")):
+        files.setdefault(int(path.stem) if path.stem.isdecimal() else -1, []).append(path)
+    if not files:
+        raise ConfigError(f"{folder} holds no round records: a node keeps its own in its folder's records/")
+    roster, report = client.roster(), RecordsReport()
+    for round_id in sorted(files):
+        records = [
+            record
+            for record in _readable(files[round_id], round_id, report.notebook)
+            if _is_recorded(record, client, roster, report.notebook)
+        ]
+        if records:
+            _judge(records, roster, {path.parent / EVIDENCE for path in files[round_id]}, report)
+    return report
+
+
+def audit_model(path: Path, client: LedgerClient) -> tuple[int, ...]:
+    """The rounds whose outcome a model file is; none if it is no round's."""
+    try:
+        name = blob_digest(path.read_bytes())
+    except OSError as error:
+        raise ConfigError(f"cannot read the model {path}: {error.strerror}") from error
+    return tuple(record.result.round for record in client.records() if record.result.model == name)
+
+
+def _readable(paths: list[Path], round_id: int, notebook: Notebook) -> Iterator[RoundRecord]:
+    for path in paths:
+        try:
+            if path.stat().st_size > MAX_RECORD_BYTES:
+                raise MalformedMessage(f"a round's record has at most {MAX_RECORD_BYTES} bytes")
+            record = decode_record(path.read_bytes())
+            if record.result.round != round_id:
+                raise MalformedMessage(f"it is of round {record.result.round}, and its name says {path.stem}")
+            yield record
+        except (MalformedMessage, OSError) as error:
+            notebook.note("record.unreadable", f"{path}: {shown(error)}")
+
+
+def _is_recorded(record: RoundRecord, client: LedgerClient, roster: Roster, notebook: Notebook) -> bool:
+    """Whether the record is of this consortium, and tells of the very result that the ledger holds."""
+    round_id = record.result.round
+    if client.result_digest(round_id) != result_digest(record.result):
+        notebook.note("record.result", "a record tells of a result that the ledger does not hold", round_id)
+    elif record.spec != roster.spec:
+        notebook.note("record.spec", "a record is of another task than the registry's", round_id)
+    else:
+        return True
+    return False
+
+
+def _judge(records: list[RoundRecord], roster: Roster, folders: set[Path], report: RecordsReport) -> None:
+    def find_blob(name: bytes) -> bytes | None:
+        path = next((path for folder in folders if (path := folder / name.hex()).is_file()), None)
+        return None if path is None else path.read_bytes()
+
+    found = review(records, _identity(roster), find_blob, os.urandom(_RANDOM_BYTES))
+    result, names = records[0].result, [member.name for member in roster.members]
+    for text in found.findings:
+        report.notebook.note("record.statement", shown(text), result.round)
+    if found.deals and result.deals not in (bytes(32), rewards.deals_root(dict(found.deals))):
+        report.notebook.note("record.deals", "the result's root is not that of the dealers' Deals", result.round)
+    report.faults += [(result.round, names[member], reason) for member, reason in sorted(found.faults)]
+    for phase, members in sorted(found.missed):
+        missing = tuple(names[member] for member in members if member < len(names))
+        report.missed.append((result.round, shown(phase), missing))
+    report.rounds += 1
+    report.statements += found.statements
+    report.scores += found.scores
+
+
+def _identity(roster: Roster) -> Identity:
+    return Identity(
+        me=0,
+        signers=tuple(bytes.fromhex(address[2:]) for address in roster.signers),
+        sign=_refuse,
+        domain=Domain(roster.chain_id, bytes.fromhex(roster.ledger[2:])),
+        config=roster.config_digest,
+        spec=TaskSpec.decode(roster.spec),
+        timing=Timing(),
+        rewards_root=committed_rewards,
+    )
+
+
+def _refuse(_: bytes) -> NoReturn:
+    raise AssertionError("an auditor signs nothing")
