@@ -102,9 +102,10 @@ def _compose(turn: Turn, dealers: SetValue) -> None:
         elif not awaits_scores or turn.fired("score"):
             turn.work(Compose(dealers.deals, members, decoded[0], None))
     elif turn.fired("reveal"):
-        expected = frozenset(turn.context.members) - frozenset(reveal.revealed(turn, value_digest(dealers)))
+        # Who could not answer for the set was kept from it by a dealer, and is not waited for.
+        able = frozenset(holder for holder, _ in dealers.receipts)
         if turn.once("missed-reveals"):
-            turn.miss("REVEAL", expected)
+            turn.miss("REVEAL", able - frozenset(reveal.revealed(turn, value_digest(dealers))))
         turn.work(Compose(dealers.deals, members, None, None))
 
 

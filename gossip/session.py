@@ -76,10 +76,12 @@ class Conduct(msgspec.Struct, frozen=True, array_like=True):
     Attributes:
         once: members named with evidence in at least one round.
         again: those named in at least two; they are left out of this member's proposals.
+        refused: the last round's sum was beyond the task's bounds: this member proposes another set over that model.
     """
 
     once: frozenset[int] = frozenset()
     again: frozenset[int] = frozenset()
+    refused: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,8 +127,10 @@ def start(
 
 def conduct_after(session: Session) -> Conduct:
     """What is to be remembered once the round under way is left."""
-    named = frozenset(member for member, _ in session.current.blamed)
-    return Conduct(session.conduct.once | named, session.conduct.again | (session.conduct.once & named))
+    conduct, current = session.conduct, session.current
+    named = frozenset(member for member, _ in current.blamed)
+    refused = current.decoded is not None and current.decoded[0] is None
+    return Conduct(conduct.once | named, conduct.again | (conduct.once & named), refused)
 
 
 def advance(session: Session, begin: RoundStart, now: float) -> tuple[Session, list[Effect], list[Event]]:
@@ -244,4 +248,5 @@ def context_of(identity: Identity, begin: RoundStart, conduct: Conduct) -> Conte
         left_out=conduct.again - {identity.me},
         history=begin.history,
         named=(conduct.once | conduct.again) - {identity.me},
+        refused=conduct.refused,
     )

@@ -1,7 +1,8 @@
 """Which dealer set a proposer may ask for, and what it takes to confirm one.
 
-Promises: an honest dealer that everybody hears is in the set; a set that an honest member confirms is covered by H_min
-Receipts; sums over the sets that become final, in a round and in abandoned ones before it, single nobody out.
+Promises: an honest dealer whose share every member has is in the set, unless that sum was refused before; a set that an
+honest member confirms is covered by H_min Receipts; sums over the sets that become final, in a round and in abandoned
+ones before it, single nobody out.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from gossip.statements import Kind
 def choose_set(
     turn: Turn, attempt: int, freeze: Freeze, freeze_digest: bytes, receipts: dict[int, Receipt]
 ) -> SetValue | None:
-    """The largest set that enough Receipts cover, and among equals the one that most cover; None if there is none."""
+    """A large set that enough Receipts cover, as `_largest_allowed` weighs them; None if there is none."""
     proofs = {
         dealer: proof[1]
         for dealer, _ in freeze.deals
@@ -47,20 +48,46 @@ def choose_set(
 
 
 def _largest_allowed(turn: Turn, good: dict[int, frozenset[int]]) -> frozenset[int] | None:
-    """The largest covered set that is allowed beside the sums of abandoned rounds; None if there is none."""
-    fewest = turn.context.parameters.min_holders
-    covered = best_covered(good, fewest)
-    seen = [dealers for dealers in turn.context.seen if sum(dealers <= of for of in good.values()) >= fewest]
+    """The largest covered set that is allowed beside the sums of abandoned rounds; None if there is none.
+
+    A dealer may have kept its share from some holders and fall silent when the sum is to be revealed.  So that this
+    costs nothing, t holders more than are needed should cover the set, or as many more as there are, even if up to t
+    dealers are left out for it: that many may be faulty.  More are not: t holders that claim to lack shares could leave
+    out anybody.
+    """
+    parameters = turn.context.parameters
+    best = _best_allowed(turn, good, parameters.min_holders)
+    if best is None:
+        return None
+    fewest = len(best) - parameters.privacy_threshold
+    most = min(len(good), parameters.min_holders + parameters.privacy_threshold)
+    for holders in range(most, parameters.min_holders, -1):
+        safer = _best_allowed(turn, good, holders)
+        if safer is not None and len(safer) >= fewest:
+            return safer
+    return best
+
+
+def _best_allowed(turn: Turn, good: dict[int, frozenset[int]], holders: int) -> frozenset[int] | None:
+    """The largest allowed set that so many holders cover; another one than was seen, where its sum was refused."""
+    covered = best_covered(good, holders)
+    seen = [dealers for dealers in turn.context.seen if sum(dealers <= of for of in good.values()) >= holders]
     candidates = [covered, *seen, _away_from(turn, covered)]
     allowed = [dealers for dealers in candidates if is_allowed(turn, dealers)]
-    return max(allowed, key=lambda dealers: (len(dealers), sorted(dealers)), default=None)
+    fresh = [dealers for dealers in allowed if dealers not in turn.context.seen] if turn.context.refused else []
+    return max(fresh or allowed, key=lambda dealers: (len(dealers), sorted(dealers)), default=None)
 
 
 def _away_from(turn: Turn, dealers: frozenset[int]) -> frozenset[int]:
-    """A part of a set that is allowed beside what was seen, leaving out members that were in it; or a smaller one."""
+    """A part of a set that is allowed beside what was seen and was not, leaving out members; or a smaller one.
+
+    Whose turn it is to be left out rotates with the round.
+    """
+    n, first = turn.context.parameters.n, turn.context.round
     for seen in turn.context.seen:
-        for dealer in sorted(dealers & seen, reverse=True):
-            if is_allowed(turn, dealers) or len(dealers) == turn.context.parameters.min_dealers:
+        for dealer in sorted(dealers & seen, key=lambda dealer: (dealer - first) % n):
+            is_other = dealers not in turn.context.seen and is_allowed(turn, dealers)
+            if is_other or len(dealers) == turn.context.parameters.min_dealers:
                 return dealers
             dealers -= {dealer}
     return dealers

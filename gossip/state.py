@@ -83,6 +83,7 @@ class Context:
         left_out: members whose dealings this one does not propose, because they were named again and again.
         history: results of the abandoned rounds before `previous`, as `messages.Open` has them.
         named: members that were named with evidence in earlier rounds.
+        refused: the previous round's sum was opened here, and beyond the task's bounds.
     """
 
     me: int
@@ -103,6 +104,7 @@ class Context:
     left_out: frozenset[int] = frozenset()
     history: tuple[RoundResult, ...] = ()
     named: frozenset[int] = frozenset()
+    refused: bool = False
 
     @property
     def members(self) -> range:

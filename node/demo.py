@@ -101,14 +101,15 @@ def demo(plan: Plan, as_json: bool) -> None:
             view.say(f"chain {stage.rpc}, registry {stage.registry}, dispute window {DISPUTE_SECONDS} s")
             _run_rounds(stage, view)
             rewards = _claim(stage)
-            audits = {"audit": _audit(stage, "audit"), "records": _audit(stage, "records", "--records", str(folder))}
-        report = _report(stage, rewards, audits, time.monotonic() - started)
+            audit = _audit(stage, "audit")
+            audit["records"] = _audit(stage, "records", "--records", str(folder))
+        report = _report(stage, rewards, audit, time.monotonic() - started)
         (folder / "report.json").write_text(json.dumps(report, indent=1))
     if as_json:
         print(json.dumps(report))
     else:
         demo_view.print_report(report, DISPUTE_SECONDS)
-    if not all(audit["ok"] for audit in audits.values()):
+    if not (audit["ok"] and audit["records"]["ok"]):
         sys.exit(3)
 
 
@@ -308,7 +309,7 @@ def _audit(stage: Stage, name: str, *options: str) -> dict[str, Any]:
     return dict(json.loads(out.read_text()))
 
 
-def _report(stage: Stage, rewards: list[int], audits: dict[str, Any], seconds: float) -> dict[str, Any]:
+def _report(stage: Stage, rewards: list[int], audit: dict[str, Any], seconds: float) -> dict[str, Any]:
     from node.demo_quality import member_qualities
 
     settled = _settled(stage)
@@ -320,7 +321,7 @@ def _report(stage: Stage, rewards: list[int], audits: dict[str, Any], seconds: f
     ]
     keys = ("round", "attempt", "dealers", "seconds", "model_digest", "result_digest", "tx")
     rounds = [{key: entry.get(key) for key in keys} for entry in settled]
-    return {"members": members, "rounds": rounds, **audits, "seconds": round(seconds, 1)}
+    return {"members": members, "rounds": rounds, "audit": audit, "seconds": round(seconds, 1)}
 
 
 def _settled(stage: Stage) -> list[dict[str, Any]]:

@@ -91,7 +91,8 @@ def print_report(report: dict[str, Any], dispute_seconds: int) -> None:
             f"{member['reward_wei'] / WEI:.4f}",
         )
     console.print(table)
-    audit, records = report["audit"], report["records"]
+    audit = report["audit"]
+    records = audit["records"]
     checked, shown = audit["checked"], records["checked"]
     console.print(
         f"The auditor, from the URL and the registry alone: {_verdict(audit)}. Checked {checked['members']} members, "

@@ -43,6 +43,9 @@ def test_demo_shows_what_four_hospitals_gain_and_what_an_auditor_can_check(tmp_p
     assert all(sorted(entry["dealers"]) == sorted(NAMES) for entry in report["rounds"])
     checked = report["audit"]["checked"]
     assert (checked["members"], checked["rounds"], checked["codes"]) == (4, 7, 3)
+    records = report["audit"]["records"]
+    assert records["ok"]
+    assert (records["checked"]["records"], records["checked"]["scores"], records["faults"]) == (7, 20, [])
     local = sum(member["local"]["accuracy"] for member in report["members"]) / 4
     assert report["members"][0]["federated"]["accuracy"] > local
     assert_nothing_private_was_written(tmp_path / "run")

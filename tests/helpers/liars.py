@@ -156,6 +156,19 @@ def deal_unequally(world: World, dealer: int, victim: int, *, is_canonical: bool
     workshop._own_dealing = unequal  # type: ignore[method-assign, assignment]
 
 
+def deal_beyond_bounds(world: World, dealer: int) -> None:
+    """Have `dealer` deal a number that is larger than the sum of what all may deal."""
+    workshop = world.nodes[dealer].workshop
+    honest = workshop._payload
+
+    def payload() -> np.ndarray:
+        words = honest().copy()
+        words[0] = MODULUS // 2
+        return words
+
+    workshop._payload = payload  # type: ignore[method-assign]
+
+
 def pass_for_own(world: World, liar: int, dealer: int, victim: int) -> None:
     """Have `liar` name the victim's share from `dealer` in its own Deal, as its own share, and complain about it."""
     node = world.nodes[liar]

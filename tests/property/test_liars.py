@@ -7,11 +7,13 @@ from collections.abc import Mapping
 import pytest
 
 from gossip import round as one_round
-from gossip import scores
-from gossip.events import Announce, Blame, Event, Heard
+from gossip import scores, sets
+from gossip.events import Announce, Blame, Event, Heard, Missed
 from gossip.messages import (
+    ABANDONED,
     OUTCOME,
     SET,
+    SETTLED,
     Certificate,
     Confirm,
     Deal,
@@ -22,9 +24,11 @@ from gossip.messages import (
     decode_message,
     value_digest,
 )
+from gossip.parameters import Parameters
 from gossip.scores import score_bound
+from gossip.state import Turn
 from gossip.statements import Kind
-from sim.world import Scenario
+from sim.world import Scenario, World
 from tests.helpers import liars
 from tests.helpers.learners import small_spec
 from tests.helpers.worlds import assert_agreement, known_world, saved_after
@@ -68,9 +72,12 @@ def test_a_false_share_costs_its_dealer_the_round_and_nobody_else(victim: int) -
 
 @pytest.mark.parametrize("is_canonical", [True, False])
 def test_a_false_share_that_comes_after_the_receipt_is_not_added(is_canonical: bool) -> None:
-    """The holder would be blamed for its partial sum, or fail over words that are no field elements."""
+    """The holder would be blamed for its partial sum, or fail over words that are no field elements.
+
+    Of five members four cover the set that the dealer is in; its victim's Receipt is not needed.
+    """
     dealer, victim = 1, 3
-    world = known_world(4, saved=saved_after(4, 0), last_round=1)
+    world = known_world(5, saved=saved_after(5, 0), last_round=1)
     liars.deal_unequally(world, dealer, victim, is_canonical=is_canonical)
     liars.deal_late(world, dealer, victim)
     world.run(300).run_on(3.0)
@@ -79,6 +86,59 @@ def test_a_false_share_that_comes_after_the_receipt_is_not_added(is_canonical: b
     assert dealer in world.nodes[0].results[1].dealer_set
     complaints = [e for e in world.said.values() if decode_message(e.body).kind is Kind.COMPLAINT]
     assert [envelope.sender for envelope in complaints] == [victim]
+
+
+def withholding(n: int, liar: int, rounds: int) -> World:
+    """A world in which one dealer keeps its share from as many holders as a set can do without, and reveals nothing."""
+    scenario = Scenario(keep_to_themselves=frozenset({liar}), lies={liar: liars.withhold(Kind.REVEAL)})
+    world = known_world(n, rounds=rounds, last_round=rounds, scenario=scenario)
+    workshop, victims = world.nodes[liar].workshop, range(n - Parameters.of_size(n).min_holders)
+    shares, share_of = workshop.shares, workshop.share_of
+    workshop.shares = lambda: (share for share in shares() if share[0] not in victims)  # type: ignore[method-assign]
+    workshop.share_of = (  # type: ignore[method-assign]
+        lambda holder, name: None if holder in victims else share_of(holder, name)
+    )
+    return world
+
+
+@pytest.mark.parametrize("n", [4, 5, 8, 9])
+def test_a_dealer_that_withholds_shares_and_then_its_sum_holds_up_no_round(n: int) -> None:
+    """The holders that lack its share and itself would leave one sum too few, in every round."""
+    liar = n - 1
+    world = withholding(n, liar, rounds=2).run(300)
+    assert_agreement(world, liars=frozenset({liar}))
+    assert [world.nodes[0].results[i].outcome for i in range(3)] == [SETTLED] * 3
+    assert all(liar not in world.nodes[0].results[i].dealer_set for i in range(3))
+    assert not world.blamed(), "what is withheld is no fault"
+    missed = {(e.phase, e.members) for _, _, e in world.effects(Missed) if isinstance(e, Missed)}
+    assert missed == {("PROVE", (liar,))}
+
+
+def test_whom_a_dealer_kept_from_a_sum_is_not_missed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The liar proposes the set that its victim cannot answer for; only the liar is waited for then."""
+    liar, n = 1, 4
+    largest = sets._largest_allowed
+
+    def of_the_liar(turn: Turn, good: dict[int, frozenset[int]]) -> frozenset[int] | None:
+        return sets._best_allowed(turn, good, 3) if turn.context.me == liar else largest(turn, good)
+
+    monkeypatch.setattr(sets, "_largest_allowed", of_the_liar)
+    world = withholding(n, liar, rounds=1).run(300)
+    assert world.nodes[0].results[1].outcome == ABANDONED
+    missed = {(e.phase, e.members) for _, _, e in world.effects(Missed) if isinstance(e, Missed)}
+    assert {members for phase, members in missed if phase == "REVEAL"} == {(liar,)}
+
+
+@pytest.mark.parametrize("n", [6, 8])
+def test_after_a_sum_beyond_its_bounds_others_are_added_up(n: int) -> None:
+    """One dealer's number is larger than any that clips; who it is nobody can see, so that others take turns."""
+    liar = 1
+    world = known_world(n, rounds=2, last_round=2, scenario=Scenario(lies={liar: lambda node, effects: effects}))
+    liars.deal_beyond_bounds(world, liar)
+    world.run(300)
+    outcomes = {i: (result.outcome, liar in result.dealer_set) for i, result in world.nodes[0].results.items()}
+    assert outcomes[0] == (ABANDONED, True)
+    assert outcomes[1] == (SETTLED, False)
 
 
 @pytest.mark.parametrize("subject", [SET, OUTCOME])

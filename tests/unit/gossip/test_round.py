@@ -229,6 +229,19 @@ def test_after_an_abandoned_sum_only_the_same_set_or_a_distant_one_is_allowed(
     )
 
 
+@pytest.mark.parametrize(
+    ("lacking", "chosen"),
+    [(set(), set(range(8))), ({3}, set(range(8)) - {3}), ({3, 4}, set(range(8)) - {3, 4}), ({3, 4, 5}, set(range(8)))],
+)
+def test_who_says_that_shares_are_lacking_keeps_at_most_t_dealers_out(lacking: set[int], chosen: set[int]) -> None:
+    """n = 8: t = 2 dealers may really have kept their shares from a holder; more have not, unless it lies."""
+    world = known_world(8, saved=saved_after(8, 0), last_round=1).run(0.0)
+    assert world.nodes[0].session is not None
+    turn = Turn(world.nodes[0].session.current, 1.0)
+    good = {holder: frozenset(range(8)) - (lacking if holder == 7 else set()) for holder in range(8)}
+    assert sets._largest_allowed(turn, good) == chosen
+
+
 def after_abandoned(state: RoundState, *seen: set[int]) -> Turn:
     """A turn in the round after rounds that were abandoned with these sums."""
     results = [state.context.previous]
