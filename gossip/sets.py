@@ -52,14 +52,14 @@ def _largest_allowed(turn: Turn, good: dict[int, frozenset[int]]) -> frozenset[i
 
     A dealer may have kept its share from some holders and fall silent when the sum is to be revealed.  So that this
     costs nothing, t holders more than are needed should cover the set, or as many more as there are, even if up to t
-    dealers are left out for it: that many may be faulty.  More are not: t holders that claim to lack shares could leave
-    out anybody.
+    dealers are left out for it: that many may be faulty.  More are not, before a sum was abandoned: t holders that
+    claim to lack shares could leave out anybody.
     """
     parameters = turn.context.parameters
     best = _best_allowed(turn, good, parameters.min_holders)
     if best is None:
         return None
-    fewest = len(best) - parameters.privacy_threshold
+    fewest = 0 if turn.context.seen else len(best) - parameters.privacy_threshold
     most = min(len(good), parameters.min_holders + parameters.privacy_threshold)
     for holders in range(most, parameters.min_holders, -1):
         safer = _best_allowed(turn, good, holders)

@@ -92,7 +92,8 @@ def withholding(n: int, liar: int, rounds: int) -> World:
     """A world in which one dealer keeps its share from as many holders as a set can do without, and reveals nothing."""
     scenario = Scenario(keep_to_themselves=frozenset({liar}), lies={liar: liars.withhold(Kind.REVEAL)})
     world = known_world(n, rounds=rounds, last_round=rounds, scenario=scenario)
-    workshop, victims = world.nodes[liar].workshop, range(n - Parameters.of_size(n).min_holders)
+    workshop = world.nodes[liar].workshop
+    victims = [member for member in range(n) if member != liar][: n - Parameters.of_size(n).min_holders]
     shares, share_of = workshop.shares, workshop.share_of
     workshop.shares = lambda: (share for share in shares() if share[0] not in victims)  # type: ignore[method-assign]
     workshop.share_of = (  # type: ignore[method-assign]
@@ -114,17 +115,20 @@ def test_a_dealer_that_withholds_shares_and_then_its_sum_holds_up_no_round(n: in
     assert missed == {("PROVE", (liar,))}
 
 
-def test_whom_a_dealer_kept_from_a_sum_is_not_missed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The liar proposes the set that its victim cannot answer for; only the liar is waited for then."""
-    liar, n = 1, 4
+@pytest.mark.parametrize("n", [4, 6, 8])
+def test_a_liar_that_proposes_what_cannot_be_opened_costs_a_round(n: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whom it kept from the sum is not missed; with four members no other set is allowed afterwards."""
+    liar, fewest = 1, Parameters.of_size(n).min_holders
     largest = sets._largest_allowed
 
     def of_the_liar(turn: Turn, good: dict[int, frozenset[int]]) -> frozenset[int] | None:
-        return sets._best_allowed(turn, good, 3) if turn.context.me == liar else largest(turn, good)
+        return sets._best_allowed(turn, good, fewest) if turn.context.me == liar else largest(turn, good)
 
     monkeypatch.setattr(sets, "_largest_allowed", of_the_liar)
-    world = withholding(n, liar, rounds=1).run(300)
-    assert world.nodes[0].results[1].outcome == ABANDONED
+    world = withholding(n, liar, rounds=2).run(400)
+    assert_agreement(world, liars=frozenset({liar}))
+    outcomes = [world.nodes[0].results[i].outcome for i in range(3)]
+    assert outcomes == [SETTLED, ABANDONED, ABANDONED if n == 4 else SETTLED]
     missed = {(e.phase, e.members) for _, _, e in world.effects(Missed) if isinstance(e, Missed)}
     assert {members for phase, members in missed if phase == "REVEAL"} == {(liar,)}
 
