@@ -15,6 +15,9 @@ What is promised, and tested in tests/unit/gossip/test_grid.py:
 
 t colluders of one row may see the sum of as few as A_min - t others of it, as in any committee; a row's sum is known to
 its own members, and to nobody in the columns, where it is shared like an update.
+
+Not promised: that a member shares its row's true sum in its column.  Every column has another member of that row, so
+that columns differ where one of them lies; which column is right, these functions do not decide.
 """
 
 from __future__ import annotations
@@ -22,6 +25,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from fractions import Fraction
 
 from gossip.errors import LocalError
 from gossip.parameters import MAX_MEMBERS, Parameters
@@ -118,3 +122,19 @@ def add_up(grid: Grid, values: Mapping[int, int], missing: Collection[int] = ())
         raise LocalError(f"a member of {grid.n} adds at most {grid.magnitude} to a coordinate")
     rows = [sum(present.get(member, 0) for member in grid.row(i)) for i in range(grid.side)]
     return {column: sum(rows) for column in grid.whole_columns(missing)}
+
+
+def average(
+    grid: Grid, values: Mapping[int, int], weights: Mapping[int, int], missing: Collection[int] = ()
+) -> dict[int, Fraction]:
+    """What each whole column has as the average: weighted values over weights, which are summed as one more coordinate.
+
+    Exact for every n = g * g, since both are sums of integers.  `values` are weighted already, as they are dealt.
+
+    Raises:
+        LocalError: as `add_up`; or the members that are there weigh nothing.
+    """
+    total = add_up(grid, weights, missing)
+    if min(total.values()) < 1:
+        raise LocalError("an average needs a positive weight")
+    return {column: Fraction(value, total[column]) for column, value in add_up(grid, values, missing).items()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from itertools import combinations
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 
 from gossip.errors import LocalError
 from gossip.field import from_field, to_field
-from gossip.grid import Grid, add_up
+from gossip.grid import Grid, add_up, average
 from gossip.layout import Layout
 from gossip.parameters import Parameters
 from gossip.shamir import PartialSum, deal, recombine
@@ -39,6 +40,21 @@ def test_the_sum_is_exact_through_the_production_sharing(side: int) -> None:
         assert secure_sum(rows, rng).tolist() == values.sum(axis=0).tolist()
     by_column = add_up(grid, {member: int(values[member, 0]) for member in range(grid.n)})
     assert by_column == dict.fromkeys(range(side), int(values[:, 0].sum()))
+
+
+@pytest.mark.parametrize("missing", [(), (0,), (5, 10)])
+def test_the_average_is_that_of_all_who_are_there(missing: tuple[int, ...]) -> None:
+    grid, rng = Grid(5), np.random.default_rng(7)
+    values = {member: int(value) for member, value in enumerate(rng.integers(-1000, 1000, grid.n))}
+    weights = {member: 1 + member for member in range(grid.n)}
+    dealt = {member: value * weights[member] for member, value in values.items()}
+    there = [member for member in range(grid.n) if member not in missing]
+    expected = Fraction(sum(dealt[m] for m in there), sum(weights[m] for m in there))
+    found = average(grid, dealt, weights, missing)
+    assert set(found.values()) == {expected}
+    assert set(found) == set(grid.whole_columns(missing))
+    with pytest.raises(LocalError, match="positive weight"):
+        average(grid, dealt, dict.fromkeys(weights, 0), missing)
 
 
 @pytest.mark.parametrize("side", SIDES)
