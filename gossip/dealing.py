@@ -29,6 +29,7 @@ def run(turn: Turn) -> None:
         return
     _train(turn)
     _deal(turn)
+    _wait_for_work(turn)
     _freeze_or_repropose(turn)
     attempt = turn.agreement(SET).attempt
     _on_freeze(turn, attempt)
@@ -72,10 +73,29 @@ def _train(turn: Turn) -> None:
     if turn.once("train"):
         turn.enter("TRAIN")
         turn.wait("freeze", timing.train_seconds)
-        slack = timing.prove_seconds + timing.receipt_seconds + timing.agree_seconds
-        restart_clock(turn, SET, timing.train_seconds + slack)
+        turn.wait("patience", timing.longest_train_seconds or timing.train_seconds)
+        restart_clock(turn, SET, timing.train_seconds + _slack(turn))
     if turn.state.own_shares is None:
         turn.work(DealWork())
+
+
+def _wait_for_work(turn: Turn) -> None:
+    """Who still shows that it trains is waited for, up to the longest time; who is gone is not."""
+    state, timing = turn.state, turn.context.timing
+    if turn.fired("patience") or turn.agreement(SET).attempt > 0 or not state.is_training:
+        return
+    dealt = turn.state.records(Kind.DEAL)
+    signs = [at for member, at in state.working.items() if member not in dealt and member not in state.down]
+    if signs and max(signs) + timing.silence_seconds > turn.now:
+        until = max(signs) + timing.silence_seconds
+        turn.wait_longer("freeze", until)
+        turn.wait_longer(f"attempt:{SET}:0", until + _slack(turn))
+
+
+def _slack(turn: Turn) -> float:
+    """From the Freeze to the end of an attempt."""
+    timing = turn.context.timing
+    return timing.prove_seconds + timing.receipt_seconds + timing.agree_seconds
 
 
 def _deal(turn: Turn) -> None:
@@ -129,6 +149,7 @@ def _on_freeze(turn: Turn, attempt: int) -> None:
     if found is None or not turn.once(f"freeze:{attempt}"):
         return
     timing = turn.context.timing
+    turn.drop_timers("patience")
     turn.enter("PROVE", attempt)
     turn.wait(f"receipt:{attempt}", timing.prove_seconds)
     turn.wait(f"propose:{attempt}", timing.prove_seconds + timing.receipt_seconds)

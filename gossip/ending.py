@@ -34,7 +34,7 @@ def run(turn: Turn) -> None:
     if turn.once("final"):
         timing = turn.context.timing
         turn.enter("REVEAL", final_attempt(turn))
-        for prefix in ("freeze", "receipt:", "propose:"):
+        for prefix in ("freeze", "patience", "receipt:", "propose:"):
             turn.drop_timers(prefix)
         reveal.start_waits(turn)
         restart_clock(turn, OUTCOME, timing.reveal_seconds + timing.score_seconds + timing.agree_seconds)

@@ -40,6 +40,13 @@ class PeerDown:
 
 
 @dataclass(frozen=True, slots=True)
+class Working:
+    """The member shows, over its own connection, that it still trains and is further than before."""
+
+    member: int
+
+
+@dataclass(frozen=True, slots=True)
 class ShareArrived:
     """A dealer's share was stored; `digest` is of its bytes."""
 
@@ -164,7 +171,7 @@ class Composed:
 
 
 Event = (
-    Heard | Ticked | PeerUp | PeerDown | ShareArrived | PayloadArrived | Dealt | Proved | ShareChecked
+    Heard | Ticked | PeerUp | PeerDown | Working | ShareArrived | PayloadArrived | Dealt | Proved | ShareChecked
     | ComplaintChecked | Summed | Rebuilt | ChecksAnswered | PieceChecked | Decoded | Answered | ScoresOpened | Composed
 )  # fmt: skip
 

@@ -14,6 +14,7 @@ from gossip import scores
 from gossip.evidence import Evidence, Fault, FindBlob
 from gossip.layout import Layout
 from gossip.messages import SET, SETTLED, Commit, Deal, Proof, Receipt, SetValue, value_digest
+from gossip.pace import Pace
 from gossip.record import RoundRecord
 from gossip.results import is_signed, result_digest
 from gossip.session import Conduct, Identity, context_of
@@ -46,7 +47,7 @@ def review(records: Sequence[RoundRecord], identity: Identity, find_blob: FindBl
     `identity` says who the members are; it is asked to sign nothing.  `random` is 32 bytes drawn now.
     """
     record = records[0]
-    context = context_of(identity, record.start, Conduct())
+    context = context_of(identity, record.start, Conduct(), Pace())
     layout = Layout.for_round(identity.parameters, identity.spec, record.start.round)
     envelopes = dict.fromkeys(envelope for each in records for envelope in each.statements)
     evidence = Evidence.of(context, layout, envelopes, find_blob)

@@ -37,6 +37,7 @@ from gossip.events import (
     Summed,
     Ticked,
     Work,
+    Working,
 )
 from gossip.faults import fault_of
 from gossip.messages import (
@@ -126,6 +127,8 @@ def _note(turn: Turn, event: Event) -> None:
             state.down -= {member}
         case PeerDown(member):
             state.down |= {member}
+        case Working(member):
+            state.working[member] = turn.now
         case ShareArrived(dealer, digest):
             kept = state.shares.get(dealer, frozenset())
             if len(kept) < MAX_SHARES_KEPT or digest in announced_shares(state, dealer):

@@ -17,6 +17,7 @@ from gossip.errors import BadSignature, MalformedMessage
 from gossip.events import Effect, Event, Heard, LaggedBehind, PeerDown, PeerUp
 from gossip.layout import Layout
 from gossip.messages import Envelope, Open, RoundResult, decode_message, verify_envelope
+from gossip.pace import Pace, adapt, after_round
 from gossip.parameters import Parameters
 from gossip.proofs import proof_size
 from gossip.results import is_history, is_signed
@@ -96,6 +97,7 @@ class Session:
         ahead: envelopes for rounds that have not begun here.
         behind: the Open of the latest round that others have gone on to, on a signed result; None if there is none.
         conduct: the others' faults before the round under way.
+        pace: how long the rounds before it took.
     """
 
     identity: Identity
@@ -105,6 +107,7 @@ class Session:
     ahead: tuple[tuple[int, Envelope], ...] = ()
     behind: Open | None = None
     conduct: Conduct = field(default_factory=Conduct)
+    pace: Pace = field(default_factory=Pace)
 
     @property
     def deadline(self) -> float | None:
@@ -117,16 +120,20 @@ class Session:
 
 
 def start(
-    identity: Identity, begin: RoundStart, now: float, conduct: Conduct | None = None
+    identity: Identity, begin: RoundStart, now: float, conduct: Conduct | None = None, pace: Pace | None = None
 ) -> tuple[Session, list[Effect]]:
-    """A session at the beginning of a round; `conduct` as `conduct_after` the round before it gave."""
-    conduct = conduct or Conduct()
-    state, effects = one_round.begin(context_of(identity, begin, conduct), now)
-    return Session(identity, state, conduct=conduct), effects
+    """A session at the beginning of a round; `conduct` and `pace` as `memory_after` the round before it gave."""
+    conduct, pace = conduct or Conduct(), pace or Pace()
+    state, effects = one_round.begin(context_of(identity, begin, conduct, pace), now)
+    return Session(identity, state, conduct=conduct, pace=pace), effects
 
 
-def conduct_after(session: Session) -> Conduct:
+def memory_after(session: Session) -> tuple[Conduct, Pace]:
     """What is to be remembered once the round under way is left."""
+    return _conduct_after(session), after_round(session.pace, session.current)
+
+
+def _conduct_after(session: Session) -> Conduct:
     conduct, current = session.conduct, session.current
     named = frozenset(member for member, _ in current.blamed)
     refused = current.decoded is not None and current.decoded[0] is None
@@ -139,8 +146,8 @@ def advance(session: Session, begin: RoundStart, now: float) -> tuple[Session, l
     Those events (who is away, what was already said in the round) are handed back and not handled here, so that they
     go through the log like any other and a replay sees what this member saw.
     """
-    conduct = conduct_after(session)
-    state, effects = one_round.begin(context_of(session.identity, begin, conduct), now)
+    conduct, pace = memory_after(session)
+    state, effects = one_round.begin(context_of(session.identity, begin, conduct, pace), now)
     waiting: list[Event] = [PeerDown(member) for member in sorted(session.down)]
     waiting += [Heard(envelope) for number, envelope in session.ahead if number == begin.round]
     session = replace(
@@ -150,6 +157,7 @@ def advance(session: Session, begin: RoundStart, now: float) -> tuple[Session, l
         ahead=tuple((number, envelope) for number, envelope in session.ahead if number > begin.round),
         behind=session.behind if session.behind is not None and session.behind.round > begin.round else None,
         conduct=conduct,
+        pace=pace,
     )
     return session, effects, waiting
 
@@ -225,7 +233,7 @@ def _is_genuine(session: Session, envelope: Envelope, message: Open | msgspec.St
         return False
 
 
-def context_of(identity: Identity, begin: RoundStart, conduct: Conduct) -> Context:
+def context_of(identity: Identity, begin: RoundStart, conduct: Conduct, pace: Pace) -> Context:
     """What does not change during the round that begins so."""
     parameters = identity.parameters
     layout = Layout.for_round(parameters, identity.spec, begin.round)
@@ -244,7 +252,7 @@ def context_of(identity: Identity, begin: RoundStart, conduct: Conduct) -> Conte
         cumulative=begin.cumulative,
         proof_bytes=proof_size(layout),
         pieces=layout.pieces,
-        timing=identity.timing,
+        timing=adapt(identity.timing, pace),
         left_out=conduct.again - {identity.me},
         history=begin.history,
         named=(conduct.once | conduct.again) - {identity.me},

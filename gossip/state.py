@@ -52,6 +52,9 @@ class Timing:
         reveal_seconds: for enough partial sums.
         score_seconds: for enough score answers.
         grace_seconds: for a proposer without a live connection.
+        silence_seconds: since a member last gave a sign of work, until it is waited for no longer than others.
+        shortest_seconds: the least that a wait shrinks to where rounds are quick (`pace`).
+        longest_train_seconds: for members that still train, beyond `train_seconds`; None = no longer than that.
     """
 
     open_seconds: float = 5.0
@@ -62,6 +65,9 @@ class Timing:
     reveal_seconds: float = 20.0
     score_seconds: float = 10.0
     grace_seconds: float = 0.5
+    silence_seconds: float = 5.0
+    shortest_seconds: float = 3.0
+    longest_train_seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +178,9 @@ class RoundState:
         evidence: by member, what proves it false to anybody: two versions, or a statement that breaks a rule.
         blamed: by member and reason, the statements that show it.
         missed: by phase, the members that were waited for in vain.
+        working: by member, when it last gave a sign that it still trains.
+        entered: by phase, when this member's round came to it.
+        last_heard: by kind, when another member's first statement was last heard.
         second_votes: second versions of Confirms and Commits for a value that t + 1 members vote for.
         values: by digest, what may be voted for.
         timers: when each wait ends; fired: waits that have.
@@ -204,6 +213,9 @@ class RoundState:
     down: frozenset[int] = frozenset()
     blamed: dict[tuple[int, str], tuple[Envelope, ...]] = field(default_factory=dict)
     missed: dict[str, frozenset[int]] = field(default_factory=dict)
+    working: dict[int, float] = field(default_factory=dict)
+    entered: dict[str, float] = field(default_factory=dict)
+    last_heard: dict[Kind, float] = field(default_factory=dict)
     false_dealers: frozenset[int] = frozenset()
     shares: dict[int, frozenset[bytes]] = field(default_factory=dict)
     payloads: frozenset[bytes] = frozenset()
@@ -231,6 +243,9 @@ class RoundState:
             evidence=dict(self.evidence),
             blamed=dict(self.blamed),
             missed=dict(self.missed),
+            working=dict(self.working),
+            entered=dict(self.entered),
+            last_heard=dict(self.last_heard),
             values=dict(self.values),
             timers=dict(self.timers),
             asked=dict(self.asked),
@@ -244,6 +259,11 @@ class RoundState:
     def deadline(self) -> float | None:
         """When `Ticked` is due; None if nothing is waited for."""
         return min(self.timers.values(), default=None)
+
+    @property
+    def is_training(self) -> bool:
+        """Whether Deals are still waited for: no Freeze has been heard."""
+        return all(kind is not Kind.FREEZE for kind, _, _ in self.heard)
 
     @property
     def is_settled(self) -> bool:
@@ -314,6 +334,7 @@ class Turn:
     def keep(self, sender: int, record: Record) -> None:
         key = record.message.key
         self.state.heard[key] = {**self.state.heard.get(key, {}), sender: record}
+        self.state.last_heard[key[0]] = self.now
         if key[0] in (Kind.DEAL, Kind.PROOF, Kind.RECEIPT):
             self.state.by_digest[sender, record.digest] = record
 
@@ -372,6 +393,7 @@ class Turn:
         """Note that the round has come to `phase`; it never goes back."""
         if PHASES.index(phase) > PHASES.index(self.state.phase):
             self.state.phase = phase
+            self.state.entered[phase] = self.now
             self.emit(Entered(phase, attempt))
 
     def miss(self, phase: str, members: frozenset[int]) -> None:
@@ -390,6 +412,12 @@ class Turn:
         """Start the wait again, from now."""
         self.state.fired -= {name}
         self.state.timers[name] = self.now + seconds
+
+    def wait_longer(self, name: str, until: float) -> None:
+        """Have a wait that began not end before this time, although it may have ended already."""
+        if name in self.state.timers or name in self.state.fired:
+            self.state.fired -= {name}
+            self.state.timers[name] = max(until, self.state.timers.get(name, until))
 
     def fired(self, name: str) -> bool:
         return name in self.state.fired

@@ -31,6 +31,7 @@ from node.recorder import Recorder
 from node.runner import Habits, Node
 from node.store import STORE_FILE, Store
 from node.tasks import load_task
+from node.watch import Watch
 from node.workshop import Workshop, committed_rewards
 
 EVALUATION_FILE = "evaluation.json"
@@ -62,7 +63,8 @@ def assemble(folder: Path, config: Config, keys: Keys, pause_at: tuple[int, str]
     me = find_member(roster, keys)
     task = load_task(config.node.task, {**config.node.options}, folder)
     model = initial_model(task)
-    learner = TaskLearner(task, spec, config.node.seed)
+    watch = Watch()
+    learner = TaskLearner(task, spec, config.node.seed, watch)
     if blob_digest(model).hex() != spec.initial_model:
         raise TaskError("the task's starting model is not the one that the consortium agreed on")
     store = Store(folder / STORE_FILE)
@@ -96,6 +98,7 @@ def assemble(folder: Path, config: Config, keys: Keys, pause_at: tuple[int, str]
         last_round=spec.closing_round,
         on_settled=partial(_after_round, learner, store, spec),
         recorder=Recorder(folder, store.get),
+        watch=watch,
     )
     _restore_private(learner, store)
     first = RoundStart(0, blob_digest(model), None, (), (bytes(16),) * len(roster.members))

@@ -70,6 +70,8 @@ class GossipConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     reveal_seconds: float = 20.0
     score_seconds: float = 10.0
     grace_seconds: float = 0.5
+    silence_seconds: float = 5.0
+    shortest_seconds: float = 3.0
 
     def timing(self) -> Timing:
         return Timing(**msgspec.structs.asdict(self))

@@ -40,7 +40,9 @@ class Door:
 
     def on_announcement(self, peer_id: str, message: bytes) -> None:
         node, frame = self._node, decode_frame(message)
+        node.reporter.heard(peer_id)
         if isinstance(frame, Summary):
+            node.note_work(self._members[peer_id], frame.round, frame.work)
             for envelope in node.exchange.lacking(peer_id, frame, node.current):
                 node.transport.announce(encode_frame(envelope), to=peer_id)
         elif node.current is not None and node.exchange.is_news(frame, node.current):

@@ -22,18 +22,20 @@ class Summary(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_field
         round: the round it is in.
         phase: how far it has come there.
         is_finished: its last round is over and recorded.
+        work: grows while it trains.
         ids: the first bytes of the id of every envelope that it has of this round and the one before.
     """
 
     round: int
     phase: str
     is_finished: bool
+    work: int
     ids: bytes
 
     def __post_init__(self) -> None:
         if len(self.ids) > MOST_IDS * _ID_BYTES or len(self.ids) % _ID_BYTES:
             raise MalformedMessage(f"a summary lists at most {MOST_IDS} whole ids")
-        if self.round < 0 or len(self.phase) > 16:
+        if self.round < 0 or self.work < 0 or len(self.phase) > 16:
             raise MalformedMessage("a summary names a round and a phase")
 
     def has(self) -> frozenset[bytes]:

@@ -10,6 +10,7 @@ from node import train
 from node.errors import TaskError
 from node.model import ModelState, apply_average, decode, encode, first_state
 from node.tasks import Task
+from node.watch import Watch
 from node.workshop import Contribution, PublicSums, Vector
 
 
@@ -20,19 +21,25 @@ class TaskLearner:
         private: private parameters by name, as local training left them.
     """
 
-    def __init__(self, task: Task, spec: TaskSpec, seed: int) -> None:
+    def __init__(self, task: Task, spec: TaskSpec, seed: int, watch: Watch | None = None) -> None:
         torch.set_num_threads(1)
         self.task = task
         self.spec = spec
         self.seed = seed
+        self.watch = watch or Watch()
         self.rows = train.Rows.of(task, task.load_data())
         self.training = train.Training.of(spec.training)
         shared, self.private = train.split_parameters(task, task.build_model())
         self._validate(train.flatten(shared))
 
     def contribute(self, model: bytes, kind: RoundKind, round_id: int) -> Contribution:
-        """Statistics, an update, or nothing but a validation gradient."""
+        """Statistics, an update, or nothing but a validation gradient.
+
+        Raises:
+            TrainingStopped: the others have ended the round meanwhile.
+        """
         spec, state = self.spec, decode(model, self.spec)
+        self.watch.begin(round_id)
         if kind is RoundKind.STATISTICS:
             if not spec.features:
                 return Contribution(np.zeros(spec.update_size(round_id)), 1)
@@ -43,7 +50,7 @@ class TaskLearner:
         if kind is RoundKind.TRAINING:
             seed = int.from_bytes(digest("training", self.seed.to_bytes(8, "big"), round_id.to_bytes(8, "big"))[:7])
             update, rows, self.private = train.compute_update(
-                self.task, self.rows, state, self.private, self.training, seed
+                self.task, self.rows, state, self.private, self.training, seed, self.watch.step
             )
         return Contribution(update, min(rows, spec.max_weight), gradient, min(checked, spec.max_gradient_weight))
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
+from datetime import datetime
 
 import structlog
 
@@ -29,6 +29,7 @@ class Reporter:
         self._names = [member.name for member in roster.members]
         self._by_peer = {member.peer_id: member.name for member in roster.members}
         self._connected = connected
+        self._last_heard: dict[str, str] = {}
 
     def replayed(self, round_id: int, count: int) -> None:
         log.info("node.replayed", round=round_id, events=count)
@@ -47,9 +48,11 @@ class Reporter:
             self._progress.note("blamed", round=round_id, member=name, reason=finding.reason)
             return
         names = [self._names[member] for member in finding.members]
-        log.warning("member.missed", round=round_id, phase=finding.phase, members=names)
+        last_heard = {name: self._last_heard.get(name) for name in names}
+        log.warning("member.missed", round=round_id, phase=finding.phase, members=names, last_heard=last_heard)
         self._progress.note("missed", round=round_id, phase=finding.phase, members=names)
-        self.status(missing={"round": round_id, "phase": finding.phase, "members": names, "since": _now()})
+        missing = {"round": round_id, "phase": finding.phase, "members": names, "since": _now()}
+        self.status(missing=missing | {"last_heard": last_heard})
 
     def settled(
         self, result: RoundResult, attempt: int | None, seconds: float | None, extra: dict[str, object]
@@ -75,6 +78,10 @@ class Reporter:
         """How many results wait for the ledger, and why it takes none."""
         self.status(ledger={"waiting": waiting} if trouble is None else {"waiting": waiting, "trouble": trouble})
 
+    def heard(self, peer_id: str) -> None:
+        """The member said something just now, whatever it was."""
+        self._last_heard[self._by_peer[peer_id]] = _now()
+
     def connected(self, peer_id: str) -> None:
         log.info("peer.connected", peer=self._by_peer[peer_id])
         self.status()
@@ -89,5 +96,5 @@ class Reporter:
         self._progress.update(name=self._me, connected=connected, **values)
 
 
-def _now() -> float:
-    return round(time.time(), 1)
+def _now() -> str:
+    return datetime.now().astimezone().isoformat(timespec="seconds")

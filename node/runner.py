@@ -35,8 +35,10 @@ from gossip.events import (
     Tell,
     Ticked,
     Work,
+    Working,
 )
 from gossip.messages import RoundResult
+from gossip.pace import Pace
 from gossip.record import evidence_of, record_of
 from gossip.session import Conduct, RoundStart, Session
 from gossip.shamir import blob_size
@@ -56,6 +58,7 @@ from node.reporter import Reporter
 from node.store import Store
 from node.sync import Exchange, summarise
 from node.transfers import IsWanted, Transfers
+from node.watch import TrainingStopped, Watch
 from node.workshop import MissingModel, Workshop
 
 log = structlog.get_logger()
@@ -100,6 +103,7 @@ class _Stored(msgspec.Struct, array_like=True):
     start: RoundStart
     timing: Timing
     conduct: Conduct = Conduct()
+    pace: Pace = Pace()
 
 
 @dataclass(frozen=True)
@@ -143,6 +147,7 @@ class Node:
     last_round: int
     on_settled: Callable[[RoundResult], dict[str, object]]
     recorder: Recorder
+    watch: Watch
     transport: Transport = field(init=False)
 
     def __post_init__(self) -> None:
@@ -158,6 +163,7 @@ class Node:
         self.round = 0
         self._finishing = -1
         self._is_finished = False
+        self._steps: dict[int, int] = {}
         self._base = 0.0
         self._round_began = time.monotonic()
         self.reporter = Reporter(self.progress, self.roster, self.me, lambda: self.transport.connected)
@@ -207,7 +213,7 @@ class Node:
         self._base = max((at for at, _ in logged), default=saved.now) - time.monotonic()
         self.workshop.begin(saved.start)
         identity = replace(self.workshop.identity, timing=saved.timing)
-        session, _ = sessions.start(identity, saved.start, saved.now, saved.conduct)
+        session, _ = sessions.start(identity, saved.start, saved.now, saved.conduct, saved.pace)
         for at, body in logged:
             session, _ = sessions.step(session, decode_event(body), at)
         self.current, effects = session, sessions.resume(session)
@@ -257,7 +263,7 @@ class Node:
         async with self._vectors:
             self.workshop.begin(start)
         now = self._now()
-        self._store_beginning(start, now, Conduct())
+        self._store_beginning(start, now, Conduct(), Pace())
         self.current, effects = sessions.start(self.workshop.identity, start, now)
         await self._after_begin(effects)
 
@@ -271,7 +277,7 @@ class Node:
             return
         now = self._now()
         self.store.put(start.model, start.round, self._model(start.model))
-        self._store_beginning(start, now, sessions.conduct_after(self.session))
+        self._store_beginning(start, now, *sessions.memory_after(self.session))
         async with self._vectors:
             self.workshop.begin(start)
         # What the session hands back is older than anything in the queue, and goes before it.
@@ -279,8 +285,8 @@ class Node:
         self.current, effects, self._first = sessions.advance(session, start, now)
         await self._after_begin(effects)
 
-    def _store_beginning(self, start: RoundStart, now: float, conduct: Conduct) -> None:
-        saved = _Stored(now, start, self.workshop.identity.timing, conduct)
+    def _store_beginning(self, start: RoundStart, now: float, conduct: Conduct, pace: Pace) -> None:
+        saved = _Stored(now, start, self.workshop.identity.timing, conduct, pace)
         self.store.begin_round(start.round, msgspec.msgpack.encode(saved))
 
     async def _after_begin(self, effects: list[Effect]) -> None:
@@ -366,6 +372,7 @@ class Node:
                 case Settled():
                     self._finish_soon(_Ended.here(effect, self.session.current, self.workshop))
                 case LaggedBehind(opened) if opened.previous is not None:
+                    self.watch.stop_before(opened.round)
                     start = partial(self.workshop.start_from, opened)
                     self._finish_soon(_Ended(opened.previous, opened.signatures, start))
                 case Entered(phase, attempt):
@@ -393,7 +400,11 @@ class Node:
 
     def _perform_work(self, round_id: int, work: Work) -> Event | None:
         """In the worker thread, which may have been waited for while the next round began."""
-        return self.workshop.perform(work) if self.workshop.start.round == round_id else None
+        try:
+            return self.workshop.perform(work) if self.workshop.start.round == round_id else None
+        except TrainingStopped:
+            log.info("training.stopped", round=round_id)
+            return None
 
     # --- the end of a round -----------------------------------------------------------------------------------------
 
@@ -467,12 +478,26 @@ class Node:
         while True:
             await trio.sleep(EXCHANGE_SECONDS)
             self.send_summary()
+            self.note_work(self.me, self.round, self.watch.steps)
+
+    def note_work(self, member: int, round_id: int, steps: int) -> None:
+        """A member is in a round and has begun so many steps of training, ever: it works if these are more than before.
+
+        Of use only while it may still deal, so that nothing else is logged.
+        """
+        if self.current is None or round_id != self.round:
+            return
+        is_new = steps > self._steps.get(member, 0)
+        self._steps[member] = steps
+        if is_new and self.session.current.is_training:
+            self.enqueue(Working(member), round_id)
 
     def send_summary(self, to: str | None = None) -> None:
         """Tell peers what this node has heard."""
         is_finished = self._is_finished and not self.chain.has_pending
         if self.current is not None:
-            self.transport.announce(encode_frame(summarise(self.current, is_finished)), to=to)
+            summary = summarise(self.current, is_finished, self.watch.steps)
+            self.transport.announce(encode_frame(summary), to=to)
 
     async def _note_absent(self) -> None:
         await trio.sleep(UNSEEN_SECONDS)

@@ -145,10 +145,10 @@ class Exchange:
         return [envelope for state in useful for envelope in state.envelopes() if short_id(envelope) not in has]
 
 
-def summarise(session: Session, is_finished: bool) -> Summary:
+def summarise(session: Session, is_finished: bool, work: int = 0) -> Summary:
     """What a session has heard of its round and the one before."""
     ids = b"".join(short_id(envelope) for envelope in islice(session.envelopes(), MOST_IDS))
-    return Summary(session.current.context.round, session.current.phase, is_finished, ids)
+    return Summary(session.current.context.round, session.current.phase, is_finished, work, ids)
 
 
 def _rounds(session: Session) -> Iterator[RoundState]:

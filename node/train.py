@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -112,7 +112,13 @@ def compute_statistics(rows: Rows) -> tuple[Vector, int]:
 
 
 def compute_update(
-    task: Task, rows: Rows, state: ModelState, private: Parameters, training: Training, seed: int
+    task: Task,
+    rows: Rows,
+    state: ModelState,
+    private: Parameters,
+    training: Training,
+    seed: int,
+    on_step: Callable[[], None] = lambda: None,
 ) -> tuple[Vector, int, Parameters]:
     """((d,) local minus start, rows, private parameters afterwards) of `local_steps` steps of SGD.
 
@@ -123,7 +129,7 @@ def compute_update(
     shared, _ = split_parameters(task, model)
     start = unflatten(state.shared, shared)
     x, y = standardise(state, rows.train_x), torch.from_numpy(rows.train_y)
-    after = sgd(task, model, {**start, **private}, x, y, training, seed)
+    after = sgd(task, model, {**start, **private}, x, y, training, seed, on_step)
     update = flatten({name: after[name] for name in start}) - state.shared
     if not np.isfinite(update).all():
         raise TaskError("local training ended in numbers that are not finite; lower the learning rate")
@@ -144,14 +150,22 @@ def compute_validation_gradient(task: Task, rows: Rows, state: ModelState, priva
 
 
 def sgd(
-    task: Task, model: nn.Module, start: Parameters, x: Tensor, y: Tensor, training: Training, seed: int
+    task: Task,
+    model: nn.Module,
+    start: Parameters,
+    x: Tensor,
+    y: Tensor,
+    training: Training,
+    seed: int,
+    on_step: Callable[[], None] = lambda: None,
 ) -> Parameters:
-    """Parameters after `local_steps` steps on batches drawn with a generator of their own."""
+    """Parameters after `local_steps` steps on batches drawn with a generator of their own; `on_step` before each."""
     generator = torch.Generator().manual_seed(seed)
     names = [name for name, _ in model.named_parameters()]
     values = [start[name].clone().requires_grad_() for name in names]
     order = torch.empty(0, dtype=torch.int64)
     for _ in range(training.local_steps):
+        on_step()
         if len(order) < min(training.batch_size, len(x)):
             order = torch.randperm(len(x), generator=generator)
         batch, order = order[: training.batch_size], order[training.batch_size :]

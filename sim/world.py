@@ -17,6 +17,7 @@ from gossip import session as sessions
 from gossip.events import (
     Announce,
     Blame,
+    Deal,
     Effect,
     Entered,
     Event,
@@ -32,8 +33,10 @@ from gossip.events import (
     Tell,
     Ticked,
     Work,
+    Working,
 )
 from gossip.messages import Envelope, RoundResult, decode_message
+from gossip.pace import Pace
 from gossip.record import RoundRecord, evidence_of, record_of
 from gossip.session import Identity, RoundStart, Session
 from gossip.spec import TaskSpec, blob_digest
@@ -75,6 +78,8 @@ class Scenario:
         latency_seconds: shortest and longest time that a message takes.
         loss: share of announcements and pushed shares that never arrive (what was lost is repaired by exchange).
         work_seconds: how long each piece of work takes.
+        training_seconds: by member, how long it trains in every round, if longer than other work takes.
+        hanging: of these, members that give no sign of work meanwhile.
         notice_seconds: until the others notice that a member stopped or came back; None = never.
         exchange_seconds: between two exchanges of what each member lacks.
         crashes: who stops when.
@@ -86,6 +91,8 @@ class Scenario:
     latency_seconds: tuple[float, float] = (0.01, 0.05)
     loss: float = 0.0
     work_seconds: float = 0.01
+    training_seconds: Mapping[int, float] = field(default_factory=dict)
+    hanging: frozenset[int] = frozenset()
     notice_seconds: float | None = 0.2
     exchange_seconds: float = 1.0
     crashes: tuple[Crash, ...] = ()
@@ -151,6 +158,7 @@ class SimulatedNode:
     will_return: bool = True
     next_start: RoundStart | None = None
     conduct: sessions.Conduct = field(default_factory=sessions.Conduct)
+    pace: Pace = field(default_factory=Pace)
     results: dict[int, RoundResult] = field(default_factory=dict)
     models: dict[int, bytes] = field(default_factory=dict)
     records: dict[int, RoundRecord] = field(default_factory=dict)
@@ -288,7 +296,7 @@ class World:
         is_new = node.begun_at is None
         if node.begun_at is None:
             node.begun_at = self.now
-        session, effects = sessions.start(node.identity, node.begun_with, node.begun_at, node.conduct)
+        session, effects = sessions.start(node.identity, node.begun_with, node.begun_at, node.conduct, node.pace)
         if not is_new:
             for at, event in node.log:
                 session, _ = sessions.step(session, event, at)
@@ -392,7 +400,18 @@ class World:
                 if event is not None:
                     self._handle(node, event)
 
-        self._later(self.scenario.work_seconds, perform)
+        scenario, seconds = self.scenario, self.scenario.work_seconds
+        if isinstance(work, Deal):
+            seconds = max(seconds, scenario.training_seconds.get(node.me, 0.0))
+            signs = 0 if node.me in scenario.hanging else int(seconds / scenario.exchange_seconds)
+            for sign in range(signs):
+                self._later(sign * scenario.exchange_seconds, lambda: self._show_work(node, life, round_id))
+        self._later(seconds, perform)
+
+    def _show_work(self, node: SimulatedNode, life: int, round_id: int) -> None:
+        if node.life == life and node.round == round_id:
+            for other in (other for other in self.nodes if other.is_up and other.round == round_id):
+                self._send(0.0 if other is node else self._latency(), other, Working(node.me))
 
     def _push(self, dealer: SimulatedNode, holder: SimulatedNode, round_id: int, blob: bytes) -> None:
         def arrive() -> None:
@@ -467,7 +486,7 @@ class World:
         node.workshop.begin(start)
         node.begun_at = self.now
         node.session, effects, waiting = sessions.advance(node.session, start, self.now)
-        node.conduct = node.session.conduct
+        node.conduct, node.pace = node.session.conduct, node.session.pace
         self._perform(node, effects)
         for event in waiting:
             self._handle(node, event)

@@ -24,6 +24,7 @@ from node.progress import Progress
 from node.recorder import Recorder
 from node.runner import Habits, Node
 from node.store import Store
+from node.watch import Watch
 from node.workshop import Contribution, PublicSums, Workshop, committed_rewards
 from sim.keys import member_key
 from tests.helpers.learners import KnownLearner, first_model, small_spec
@@ -192,6 +193,7 @@ def make_node(folder: Path, spec: TaskSpec, index: int, n: int, *, habits: Habit
         last_round=spec.closing_round,
         on_settled=lambda result: {},
         recorder=Recorder(folder, store.get),
+        watch=Watch(),
     )
 
 

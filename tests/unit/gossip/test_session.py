@@ -203,7 +203,7 @@ def test_conduct_is_carried_by_a_copy() -> None:
     node = known_world(4).run(0.0).nodes[0]
     assert node.session is not None
     blamed = replace(node.session.current, blamed=frozenset({(2, "equivocation")}))
-    once = sessions.conduct_after(replace(node.session, current=blamed))
+    once, _ = sessions.memory_after(replace(node.session, current=blamed))
     assert (once.once, once.again) == ({2}, frozenset())
-    twice = sessions.conduct_after(replace(node.session, current=blamed, conduct=once))
+    twice, _ = sessions.memory_after(replace(node.session, current=blamed, conduct=once))
     assert (twice.once, twice.again) == ({2}, {2})

@@ -17,6 +17,7 @@ EVENTS = [
     events.Heard(ENVELOPE),
     events.Ticked(),
     events.PeerUp(1),
+    events.Working(1),
     events.PeerDown(2),
     events.ShareArrived(1, bytes(32)),
     events.PayloadArrived(bytes(32)),
@@ -51,7 +52,7 @@ def test_log_entry_of_another_version_is_named(data: bytes) -> None:
 
 
 def test_frames_are_read_back() -> None:
-    summary = Summary(3, "AGREE", False, short_id(ENVELOPE))
+    summary = Summary(3, "AGREE", False, 7, short_id(ENVELOPE))
     assert decode_frame(encode_frame(ENVELOPE)) == ENVELOPE
     assert decode_frame(encode_frame(summary)) == summary
     assert summary.has() == {short_id(ENVELOPE)}

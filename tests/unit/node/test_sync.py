@@ -40,7 +40,7 @@ SPEC = small_spec(rounds=3)
 DOMAIN = Domain(1, bytes(20))
 CONFIG = bytes([7]) * 32
 KEYS = [member_key(0, index) for index in range(4)]
-NOTHING = Summary(0, "OPEN", False, b"")
+NOTHING = Summary(0, "OPEN", False, 0, b"")
 
 
 def identity(me: int) -> Identity:
@@ -71,12 +71,12 @@ def test_peer_is_sent_what_it_lacks_and_no_more() -> None:
 
 def test_peer_that_is_ahead_is_sent_nothing() -> None:
     opener = session(0)
-    assert Exchange(opener.identity).lacking("peer", Summary(1, "OPEN", False, b""), opener) == []
+    assert Exchange(opener.identity).lacking("peer", Summary(1, "OPEN", False, 0, b""), opener) == []
 
 
 def test_peer_that_has_finished_is_remembered() -> None:
     exchange = Exchange(identity(0))
-    exchange.lacking("peer", Summary(5, "SETTLED", True, b""), None)
+    exchange.lacking("peer", Summary(5, "SETTLED", True, 0, b""), None)
     assert exchange.finished == {"peer"}
 
 
