@@ -8,11 +8,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NoReturn
 
+from gossip.chunks import WORD_BYTES
 from gossip.errors import MalformedMessage
+from gossip.layout import Layout
 from gossip.record import MAX_RECORD_BYTES, RoundRecord, decode_record
 from gossip.results import result_digest
 from gossip.review import review
 from gossip.session import Identity
+from gossip.shamir import PREFIX_BYTES
 from gossip.spec import TaskSpec, blob_digest
 from gossip.state import Timing
 from gossip.statements import Domain
@@ -105,11 +108,15 @@ def _is_recorded(record: RoundRecord, client: LedgerClient, roster: Roster, note
 
 
 def _judge(records: list[RoundRecord], roster: Roster, folders: set[Path], report: RecordsReport) -> None:
+    identity = _identity(roster)
+    layout = Layout.for_round(identity.parameters, identity.spec, records[0].result.round)
+    most = PREFIX_BYTES + WORD_BYTES * layout.total_blocks * layout.parameters.pack_size
+
     def find_blob(name: bytes) -> bytes | None:
         path = next((path for folder in folders if (path := folder / name.hex()).is_file()), None)
-        return None if path is None else path.read_bytes()
+        return None if path is None or path.stat().st_size > most else path.read_bytes()
 
-    found = review(records, _identity(roster), find_blob, os.urandom(_RANDOM_BYTES))
+    found = review(records, identity, find_blob, os.urandom(_RANDOM_BYTES))
     result, names = records[0].result, [member.name for member in roster.members]
     for text in found.findings:
         report.notebook.note("record.statement", shown(text), result.round)

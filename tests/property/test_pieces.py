@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import msgspec
 import numpy as np
 import pytest
@@ -58,21 +60,34 @@ def test_the_pieces_make_the_same_model_as_whole_sums(whole: World) -> None:
     assert_same_sum(world, whole)
 
 
-@pytest.mark.parametrize("n", [4, 6, 8, 9, 12, 16])
-def test_a_member_uploads_no_more_than_four_or_five_words_for_each_number(n: int) -> None:
-    """Shares, its part of others' sums, and its piece; 6, 7 and 11 pack too little for five."""
+UPLOADED = {
+    4: 4.00, 5: 5.00, 6: 5.17, 7: 6.14, 8: 3.69, 9: 4.17, 10: 4.65, 11: 5.14,
+    12: 3.81, 13: 4.14, 14: 4.46, 15: 4.79, 16: 3.87,
+}  # fmt: skip
+"""Words for each shared number, as PROTOCOL.md has them; 6, 7 and 11 pack too little for five."""
+
+
+def test_the_protocol_states_what_is_uploaded() -> None:
+    text = (Path(__file__).parents[2] / "PROTOCOL.md").read_text()
+    sizes, words = (" | ".join(map(str, row)) for row in (UPLOADED, (f"{value:.2f}" for value in UPLOADED.values())))
+    assert f"| n | {sizes} |" in text
+    assert f"| words | {words} |" in text
+
+
+@pytest.mark.parametrize("n", [pytest.param(n, marks=[] if n in (4, 7, 8) else [pytest.mark.slow]) for n in UPLOADED])
+def test_a_member_uploads_a_few_words_for_each_number(n: int) -> None:
+    """Shares, its part of others' sums, and its piece."""
     dimension = 40_000
     world = world_of(n, dimension=dimension, last_round=0).run(300)
     assert_agreement(world)
-    before = dict(world.uploaded)
     world = World(
         world.spec, [node.learner for node in world.nodes], b"", last_round=1, saved=world.save(),
     ).run(300)  # fmt: skip
     assert_agreement(world)
     numbers = Layout.for_round(Parameters.of_size(n), world.spec, 1).words
     most = max(world.uploaded.values()) / 3 / numbers
-    bound = {6: 5.25}.get(n, 4.0 if n % 4 == 0 else 5.0)
-    assert most <= bound * 1.01, (n, most, before)
+    assert most <= UPLOADED[n] + 0.01
+    assert most <= 4.01 or n % 4
 
 
 # --- lies -----------------------------------------------------------------------------------------------------------
