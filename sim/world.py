@@ -317,9 +317,8 @@ class World:
         node.life += 1
         self._start(node)
         self._notice(node, PeerUp(node.me))
-        for other in self.nodes:
-            if not other.is_up:
-                self._send(0.0, node, PeerDown(other.me))
+        for other in (other for other in self.nodes if other is not node):
+            self._send(0.0, node, PeerUp(other.me) if other.is_up else PeerDown(other.me))
 
     def _notice(self, node: SimulatedNode, event: Event) -> None:
         if self.scenario.notice_seconds is not None:
