@@ -11,6 +11,7 @@ from typing import NoReturn
 from gossip.chunks import WORD_BYTES
 from gossip.errors import MalformedMessage
 from gossip.layout import Layout
+from gossip.messages import ABANDONED
 from gossip.record import MAX_RECORD_BYTES, RoundRecord, decode_record
 from gossip.results import result_digest
 from gossip.review import review
@@ -38,12 +39,14 @@ class RecordsReport:
         notebook: what does not fit.
         faults: (round, member's name, reason) that statements show: not the records' fault, but the members'.
         missed: (round, phase, names) that were waited for in vain.
+        abandoned: (round, why) as the records say: what no signature shows.
         rounds, statements, scores: how many were judged.
     """
 
     notebook: Notebook = field(default_factory=Notebook)
     faults: list[tuple[int, str, str]] = field(default_factory=list)
     missed: list[tuple[int, str, tuple[str, ...]]] = field(default_factory=list)
+    abandoned: list[tuple[int, str]] = field(default_factory=list)
     rounds: int = 0
     statements: int = 0
     scores: int = 0
@@ -126,6 +129,9 @@ def _judge(records: list[RoundRecord], roster: Roster, folders: set[Path], repor
     for phase, members in sorted(found.missed):
         missing = tuple(names[member] for member in members if member < len(names))
         report.missed.append((result.round, shown(phase), missing))
+    if result.outcome == ABANDONED:
+        reasons = sorted({record.reason for record in records if record.reason})
+        report.abandoned.append((result.round, shown("; ".join(reasons) or "its sum could not be opened in time")))
     report.rounds += 1
     report.statements += found.statements
     report.scores += found.scores

@@ -257,8 +257,12 @@ def audit(rpc: str, registry: str, as_json: bool, records: Path | None = None, m
     else:
         for name, count in answer["checked"].items():
             print(f"{name:<12}{count:>24}")
-        for fault in answer.get("faults", ()):
-            print("FAULT round {}: {} {}".format(*fault))
+        for round_id, member, reason in answer.get("faults", ()):
+            print(f"FAULT round {round_id}: {member}: {reason}")
+        for round_id, phase, names in answer.get("missed", ()):
+            print(f"MISSED round {round_id}, {phase}: {', '.join(names)}")
+        for round_id, reason in answer.get("abandoned", ()):
+            print(f"ABANDONED round {round_id}: {reason}")
         for finding in findings:
             print(f"FINDING {finding.code}: {finding.text}")
         print("everything fits" if not findings else _counted(len(findings), "finding"))
@@ -279,7 +283,7 @@ def _audit_files(
         found = audit_records(records, client)
         yield from found.notebook.findings
         answer["checked"] |= {"records": found.rounds, "statements": found.statements, "scores": found.scores}
-        answer |= {"faults": found.faults, "missed": found.missed}
+        answer |= {"faults": found.faults, "missed": found.missed, "abandoned": found.abandoned}
     if model is not None:
         answer["model_of_rounds"] = audit_model(model, client)
         if not answer["model_of_rounds"]:

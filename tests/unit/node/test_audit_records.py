@@ -146,3 +146,15 @@ def test_a_model_is_of_the_rounds_that_ended_with_it(world: World, tmp_path: Pat
     assert 2 in audit_model(path, LedgerOf(world))  # type: ignore[arg-type]
     path.write_bytes(b"another one")
     assert audit_model(path, LedgerOf(world)) == ()  # type: ignore[arg-type]
+
+
+def test_a_round_that_came_to_nothing_says_why(tmp_path: Path) -> None:
+    world = known_world(4, saved=saved_after(4, 0), last_round=1)
+    liars.deal_beyond_bounds(world, LIAR)
+    world.run(300)
+    node = world.nodes[0]
+    assert node.session is not None
+    Recorder(tmp_path, node.blobs.get).write(node.records[1], evidence_of(node.session.current))
+    ((round_id, reason),) = audited(tmp_path, world).abandoned
+    assert (round_id, reason) == (1, node.records[1].reason)
+    assert "longer than" in reason
