@@ -31,6 +31,7 @@ from blake3 import blake3
 from gossip import chunks, quantise, shamir
 from gossip.layout import Layout
 from gossip.parameters import Parameters
+from gossip.prg import SEED_BYTES
 from gossip.proofs import check_share, prove
 from gossip.spec import TaskSpec
 
@@ -74,10 +75,10 @@ class Member:
         return shamir.deal(payload, self.layout, 0, os.urandom(32))
 
     def received(self, dealing: shamir.Dealing, dealer: int) -> bytes:
-        """A share of the size that `dealer` would send to the holder."""
-        if self.holder in self.layout.parameters.seeded_holders(dealer):
-            return os.urandom(shamir.blob_size(self.layout, dealer, self.holder))
-        return dealing.blob(self.holder)
+        """What `dealer` would send to the holder: a seed of its own, or a share as long as this dealing's."""
+        is_seeded = self.holder in self.layout.parameters.seeded_holders(dealer)
+        body = os.urandom(SEED_BYTES) if is_seeded else dealing.blob(self.holder)[shamir.PREFIX_BYTES :]
+        return bytes([shamir.FORMAT, dealer, self.holder]) + os.urandom(shamir.NONCE_BYTES) + body
 
     def share(self) -> None:
         for _ in self.dealing().share_chunks(self.holders):
