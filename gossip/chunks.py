@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gossip.errors import LocalError, MalformedMessage
-from gossip.field import Integers, Reals, Words, interpolate, to_field
+from gossip.field import Integers32, Reals, Words, interpolate, to_field
 from gossip.parameters import MODULUS
 from gossip.spec import HALF
 
@@ -30,9 +30,19 @@ WORD_BYTES: Final = 3
 WIRE_CHUNK: Final = 65_536
 """Words in one chunk of the wire form; the last chunk of a sequence may be shorter."""
 COMPILED_FROM: Final = 1 << 15
-"""Words in a chunk's input from which the compiled loops are used."""
-_RECOMBINED: Final = 8_192
-"""Blocks that are recombined at a time: their words stay in the cache."""
+"""Words in a chunk's input from which the compiled loops are loaded, and used."""
+_LOADED_FROM: Final = 64
+"""Once they are loaded, they are used from so many times fewer words."""
+PIECE: Final = 1 << 15
+"""Words that are read at a time: 128 KiB of them stay in the cache."""
+SHARED: Final = 3 << 15
+"""Words of seeded shares that are expanded at a time: their wire form, 288 KiB, stays in the cache."""
+INNER: Final = 128
+"""Words of a row; as many products fit exactly in a float64."""
+_COMBINED: Final = 6
+"""Combinations that the compiled loop makes at once."""
+_RECOMBINED: Final = 1 << 17
+"""Words that are recombined at a time, of all holders together: 512 KiB stay in the cache."""
 _PADDING: Final = 192
 """Between the rows of a chunk: rows a power of two apart would share the same lines of the cache (kernels.md)."""
 
@@ -69,6 +79,12 @@ class Split:
 
     def words(self) -> Words:
         """The words, canonical or not."""
+        kernels = _compiled(self.low.size)
+        if kernels is not None:
+            words = np.empty(self.low.shape, dtype=np.uint32)
+            for row in np.ndindex(self.low.shape[:-1]):
+                kernels.join(self.low[row], self.high[row], words[row])
+            return words
         joined = self.high.astype(np.uint32)
         joined <<= np.uint32(16)
         joined |= self.low
@@ -81,6 +97,10 @@ class Split:
     def head(self, count: int) -> Split:
         """The first `count` words of each row."""
         return Split(self.low[..., :count], self.high[..., :count])
+
+    def between(self, start: int, stop: int) -> Split:
+        """These words of each row."""
+        return Split(self.low[..., start:stop], self.high[..., start:stop])
 
     def row(self, index: int) -> tuple[memoryview, memoryview]:
         """The wire form of one row, in two pieces."""
@@ -97,11 +117,38 @@ def _kernels() -> ModuleType | None:
 
 
 def _compiled(words: int) -> ModuleType | None:
-    return _kernels() if words >= COMPILED_FROM else None
+    is_loaded = _kernels.cache_info().currsize > 0
+    return _kernels() if words >= (COMPILED_FROM // _LOADED_FROM if is_loaded else COMPILED_FROM) else None
 
 
-def share(secrets: Words, streams: Split, matrix: Reals, shares: Split) -> None:
-    """Fill `shares` (m, C) of C blocks with these secrets (C * k,), block by block, and seeded shares (t, C).
+class WireWords:
+    """Words (count,) read piece by piece from their wire form.
+
+    Raises:
+        MalformedMessage: another size, or, once it is read, a residue that is not canonical.
+    """
+
+    def __init__(self, data: bytes | memoryview, count: int) -> None:
+        if len(data) != WORD_BYTES * count:
+            raise MalformedMessage(f"{count} words take {WORD_BYTES * count} bytes, found {len(data)}")
+        self._data, self._count, self._at = data, count, 0
+
+    def fill(self, words: Words) -> None:
+        """The next words, as many as fit in the only row of `words` (1, C)."""
+        row, filled = words[0], 0
+        while filled < len(row):
+            chunk = self._at - self._at % WIRE_CHUNK
+            split = Split.on_wire(self._data, min(WIRE_CHUNK, self._count - chunk), WORD_BYTES * chunk)
+            part = split.between(self._at - chunk, self._at - chunk + len(row) - filled)
+            size = len(part.low)
+            _require_canonical(join(part, row[filled : filled + size]))
+            filled += size
+            self._at += size
+
+
+def share(secrets: Words, streams: Split, matrix: Reals, shares: Split, at: int = 0) -> None:
+    """Fill C columns, from `at`, of `shares` (m, >= at + C): those of C blocks with these secrets (C * k,), block by
+    block, and these seeded shares (t, C).
 
     `matrix` (m, k + t) takes the values at a dealer's nodes to those at the holders' points; see `lagrange.basis`.
     """
@@ -112,14 +159,15 @@ def share(secrets: Words, streams: Split, matrix: Reals, shares: Split) -> None:
         rows = np.empty((k + t, count), dtype=np.uint32)
         rows[:k] = secrets.reshape(count, k).T
         rows[k:] = streams.words()
-        plain = Split.of(interpolate(matrix, rows))
-        shares.low[:], shares.high[:] = plain.low, plain.high
+        plain, filled = Split.of(interpolate(matrix, rows)), shares.between(at, at + count)
+        filled.low[:], filled.high[:] = plain.low, plain.high
         return
     padded, inputs, outputs = kernels.scratch(matrix)
     low, high = _with_padding(shares.low), _with_padding(shares.high)
     kernels.share(
-        secrets, k, _with_padding(streams.low), _with_padding(streams.high), padded, low, high, count, inputs, outputs
-    )
+        secrets, k, _with_padding(streams.low), _with_padding(streams.high), padded, low, high, at, count, inputs,
+        outputs,
+    )  # fmt: skip
 
 
 def _with_padding(array: NDArray[_Part]) -> NDArray[_Part]:
@@ -138,9 +186,10 @@ def recombine(rows: Sequence[Words], matrix: Reals, secrets: Words) -> None:
         secrets[:] = interpolate(matrix, np.stack(rows)).T.reshape(-1)
         return
     padded, inputs, outputs = kernels.scratch(matrix)
-    held = np.empty((len(rows), _RECOMBINED + _PADDING), dtype=np.uint32)
-    for start in range(0, count, _RECOMBINED):
-        stop = min(start + _RECOMBINED, count)
+    at_a_time = min(count, _RECOMBINED // len(rows))
+    held = np.empty((len(rows), at_a_time + _PADDING), dtype=np.uint32)
+    for start in range(0, count, at_a_time):
+        stop = min(start + at_a_time, count)
         for row, words in zip(held, rows, strict=True):
             row[: stop - start] = words[start:stop]
         kernels.recombine(held, padded, k, stop - start, secrets[start * k : stop * k], inputs, outputs)
@@ -167,16 +216,13 @@ def decode_words(data: bytes | memoryview, count: int) -> Words:
     Raises:
         MalformedMessage: another size, or a residue that is not canonical.
     """
-    if len(data) != WORD_BYTES * count:
-        raise MalformedMessage(f"{count} words take {WORD_BYTES * count} bytes, found {len(data)}")
+    source = WireWords(data, count)
     words = np.empty(count, dtype=np.uint32)
-    for start in range(0, count, WIRE_CHUNK):
-        chunk = words[start : start + WIRE_CHUNK]
-        _require_canonical(_join(Split.on_wire(data, len(chunk), WORD_BYTES * start), chunk))
+    source.fill(words[np.newaxis])
     return words
 
 
-def _join(split: Split, words: Words) -> bool:
+def join(split: Split, words: Words) -> bool:
     """Fill `words` (C,) from their wire form; whether all are canonical."""
     kernels = _compiled(len(words))
     if kernels is not None:
@@ -205,21 +251,48 @@ def add(split: Split, total: Words) -> None:
     total += words
 
 
+def make_canonical(sums: Words) -> None:
+    """Put residues in the place of sums (C,) of at most 64 words each."""
+    kernels = _compiled(len(sums))
+    if kernels is None:
+        sums %= np.uint32(MODULUS)
+    else:
+        kernels.make_canonical(sums)
+
+
 def rejected(split: Split) -> list[tuple[int, int]]:
     """(row, column) of each word that is no residue, in rows (t, C)."""
     kernels = _compiled(split.low.size)
-    if kernels is not None and kernels.first_rejected(split.low, split.high) < 0:
-        return []
+    if kernels is not None:
+        low, high = _with_padding(split.low), _with_padding(split.high)
+        if kernels.first_rejected(low, high, split.low.shape[1]) < 0:
+            return []
     return [(int(row), int(column)) for row, column in np.argwhere(split.words() >= MODULUS)]
 
 
-def round_stochastically(values: Reals, factor: float, noise: Words, out: Integers) -> int:
-    """out (C,) = floor(values * factor + noise / 2^32); the sum of their squares, exact for C up to 2^16."""
+def round_stochastically(values: Reals, factor: float, noise: Words, words: Words) -> int:
+    """Fill `words` (C,) with residues of floor(values * factor + noise / 2^32); the sum of these integers' squares.
+
+    Exact for C up to 2^16.
+
+    Raises:
+        LocalError: an integer that no residue stands for.
+    """
     kernels = _compiled(len(values))
-    if kernels is not None:
-        return int(kernels.round_up_or_down(values, factor, noise, out))
-    out[:] = np.floor(values * factor + noise * 2.0**-32)
-    return int(out @ out)
+    if kernels is None:
+        floored = np.floor(values * factor + noise * 2.0**-32)
+        _require_residues(bool((np.abs(floored) <= HALF).all()))
+        rounded = floored.astype(np.int64)
+        words[:] = to_field(rounded)
+        return int(rounded @ rounded)
+    squares = int(kernels.round_to_residues(values, factor, noise, words))
+    _require_residues(squares >= 0)
+    return squares
+
+
+def _require_residues(are_within: bool) -> None:
+    if not are_within:
+        raise LocalError(f"an integer outside ±{HALF} has no residue of its own")
 
 
 def length_of(values: Reals) -> float | None:
@@ -230,28 +303,19 @@ def length_of(values: Reals) -> float | None:
     return math.sqrt(total) if 1e-200 < total < math.inf else None
 
 
-def to_words(values: Integers, words: Words) -> None:
-    """Fill `words` (C,) with the residues of signed integers.
+def combine(words: Words, outer: Integers32, totals: Reals) -> None:
+    """Add outer.T @ (words - HALF) modulo p to `totals` (R, rho, 128), centred, for each row of words (R, C).
 
-    Raises:
-        LocalError: a value that no residue stands for.
+    A row is taken as rows of 128, of which the last may be short; `outer` (ceil(C / 128), rho) is centred.
     """
-    kernels = _compiled(len(values))
-    if kernels is None:
-        words[:] = to_field(values)
-    elif not kernels.to_residues(values, words):
-        raise LocalError(f"an integer outside ±{HALF} has no residue of its own")
-
-
-def combine(words: Words, inner: Reals) -> Reals:
-    """(ceil(C / 128), rho): exact products of each 128 words, moved by -HALF, with `inner` (128, rho)."""
     kernels = _compiled(words.size)
-    if kernels is not None:
-        padded = np.zeros((-(-inner.shape[1] // 3) * 3, len(inner)))
-        padded[: inner.shape[1]] = inner.T
-        products = np.empty((-(-len(words) // len(inner)), len(padded)))
-        kernels.combine(np.ascontiguousarray(words), padded, products)
-        return products[:, : inner.shape[1]]
-    moved = np.zeros(-(-len(words) // len(inner)) * len(inner))
-    np.subtract(words, float(HALF), out=moved[: len(words)])
-    return np.asarray(moved.reshape(-1, len(inner)) @ inner)
+    if kernels is not None and outer.shape[1] == _COMBINED:
+        kernels.combine(np.ascontiguousarray(words), np.ascontiguousarray(outer), totals.reshape(len(words), -1))
+        return
+    for row, total in zip(words, totals, strict=True):
+        for first in range(0, len(outer), INNER):
+            part, factors = row[first * INNER : (first + INNER) * INNER], outer[first : first + INNER]
+            moved = np.zeros(len(factors) * INNER)
+            np.subtract(part, float(HALF), out=moved[: len(part)])
+            total += factors.T.astype(np.float64) @ moved.reshape(-1, INNER)
+            total -= np.rint(total / MODULUS) * MODULUS

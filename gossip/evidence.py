@@ -123,7 +123,7 @@ class Evidence:
 
     def _agrees(self, blob: bytes, dealer: int, holder: int, proof: Proof) -> bool:
         try:
-            share = shamir.open_blob(blob, self.layout, dealer, holder)
+            share = shamir.read_blob(blob, self.layout, dealer, holder)
             return proofs.check_share(share, proof.polynomials, proof.freeze, proof.attempt, self.layout, holder)
         except MalformedMessage:
             return False

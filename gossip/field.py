@@ -19,6 +19,7 @@ from gossip.spec import HALF
 
 Words: TypeAlias = NDArray[np.uint32]
 Integers: TypeAlias = NDArray[np.int64]
+Integers32: TypeAlias = NDArray[np.int32]
 Reals: TypeAlias = NDArray[np.float64]
 
 _TILE: Final = 8_192

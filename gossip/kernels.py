@@ -15,7 +15,7 @@ import numpy as np
 from numba import float64, int32, int64, njit, uint8, uint16, uint32, uint64
 from numpy.typing import NDArray
 
-from gossip.field import Integers, Reals, Words
+from gossip.field import Integers32, Reals, Words
 from gossip.parameters import MODULUS
 from gossip.spec import HALF
 
@@ -44,7 +44,10 @@ def _has_cache() -> bool:
 _OPTIONS: Final[dict[str, Any]] = {
     "fastmath": {"contract"}, "nogil": True, "cache": _has_cache(), "error_model": "numpy"
 }  # fmt: skip
-_INLINE: Final[dict[str, Any]] = {**_OPTIONS, "forceinline": True}
+_INLINE: Final[dict[str, Any]] = {
+    **_OPTIONS, "cache": False, "forceinline": True, "no_cpython_wrapper": True, "no_cfunc_wrapper": True
+}  # fmt: skip
+"""For loops that are only ever part of another: they need neither a place in the cache nor a door from Python."""
 
 
 def scratch(matrix: Reals) -> tuple[Reals, Reals, Reals]:
@@ -65,35 +68,63 @@ def _centre(low: Lows, high: Highs, out: Reals) -> None:
 
 
 @njit(**_INLINE)
-def _centre_slot(words: Words, slot: int, k: int, out: Reals) -> None:
-    for j in range(out.shape[0]):
-        out[j] = float64(int32(int32(words[uint64(j) * uint64(k) + uint64(slot)]) - int32(_H)))
-
-
-@njit(**_INLINE)
 def _centre_words(words: Words, out: Reals) -> None:
     for j in range(words.shape[0]):
         out[j] = float64(int32(int32(words[j]) - int32(_H)))
 
 
 @njit(**_INLINE)
-def _pack(values: Reals, low: Lows, high: Highs) -> None:
-    for j in range(low.shape[0]):
-        v = values[j] + float64(_H)
-        q = (v * _INVERSE + _MAGIC) - _MAGIC
-        z = int32(v - q * _P)
-        z = int32(z + (int32(_P) & (z >> int32(31))))
-        low[j] = uint16(z)
-        high[j] = uint8(z >> int32(16))
+def _centre_slots(words: Words, n: int, k: int, u: Reals) -> None:
+    """u[slot * _STRIDE + j] from words[j * k + slot]; where k is a constant, without gathering words one by one."""
+    for slot in range(k):
+        row = u[slot * _STRIDE : slot * _STRIDE + n]
+        for j in range(n):
+            row[j] = float64(int32(int32(words[uint64(j) * uint64(k) + uint64(slot)]) - int32(_H)))
 
 
 @njit(**_INLINE)
-def _scatter(values: Reals, slot: int, k: int, out: Words) -> None:
-    for j in range(values.shape[0]):
-        v = values[j] + float64(_H)
-        q = (v * _INVERSE + _MAGIC) - _MAGIC
-        z = int32(v - q * _P)
-        out[uint64(j) * uint64(k) + uint64(slot)] = uint32(z + (int32(_P) & (z >> int32(31))))
+def _centre_4_slots(words: Words, n: int, k: int, u: Reals) -> None:
+    for j in range(n):
+        at = uint64(j) * uint64(k)
+        u[j] = float64(int32(int32(words[at]) - int32(_H)))
+        u[j + _STRIDE] = float64(int32(int32(words[at + uint64(1)]) - int32(_H)))
+        u[j + 2 * _STRIDE] = float64(int32(int32(words[at + uint64(2)]) - int32(_H)))
+        u[j + 3 * _STRIDE] = float64(int32(int32(words[at + uint64(3)]) - int32(_H)))
+
+
+@njit(**_INLINE)
+def _residue(value: float) -> int:
+    v = value + float64(_H)
+    q = (v * _INVERSE + _MAGIC) - _MAGIC
+    z = uint32(int32(v - q * _P))
+    return min(z, uint32(z + uint32(_P)))  # a negative number is a large one without its sign
+
+
+@njit(**_INLINE)
+def _pack(values: Reals, low: Lows, high: Highs) -> None:
+    for j in range(low.shape[0]):
+        z = _residue(values[j])
+        low[j] = uint16(z)
+        high[j] = uint8(z >> uint32(16))
+
+
+@njit(**_INLINE)
+def _scatter(y: Reals, n: int, slot: int, slots: int, k: int, out: Words) -> None:
+    """out[j * k + slot + i] from y[i * _STRIDE + j]; where k is a constant, without storing words one by one."""
+    for i in range(slots):
+        row = y[i * _STRIDE : i * _STRIDE + n]
+        for j in range(n):
+            out[uint64(j) * uint64(k) + uint64(slot + i)] = _residue(row[j])
+
+
+@njit(**_INLINE)
+def _scatter_4(y: Reals, n: int, k: int, out: Words) -> None:
+    for j in range(n):
+        at = uint64(j) * uint64(k)
+        out[at] = _residue(y[j])
+        out[at + uint64(1)] = _residue(y[j + _STRIDE])
+        out[at + uint64(2)] = _residue(y[j + 2 * _STRIDE])
+        out[at + uint64(3)] = _residue(y[j + 3 * _STRIDE])
 
 
 @njit(**_INLINE)
@@ -143,10 +174,8 @@ def _multiply4(m: Reals, r: int, q: int, u_all: Reals, y: Reals, n: int, first: 
 
 @njit(**_INLINE)
 def _multiply(m: Reals, r: int, u: Reals, y: Reals, n: int) -> None:
-    q = 0
-    while q < m.shape[1]:
+    for q in range(0, m.shape[1], 4):
         _multiply4(m, r, q, u, y, n, q == 0)
-        q += 4
 
 
 # --- sharing and recombining ----------------------------------------------------------------------------------------
@@ -161,28 +190,40 @@ def share(
     m: Reals,
     low: Lows,
     high: Highs,
+    at: int,
     count: int,
     u: Reals,
     y: Reals,
 ) -> None:
-    """Shares of a chunk of blocks: m @ (secrets, streams) modulo p, split for the wire.
+    """Shares of some blocks: m @ (secrets, streams) modulo p, split for the wire.
 
     secrets (C * k,) uint32; stream_low (t, C) uint16 and stream_high (t, C) uint8; m, u and y as from `scratch`;
-    the first `count` = C columns of low (m, >= C) uint16 and high (m, >= C) uint8 are filled.
+    `count` = C columns, from `at`, of low (m, >= at + C) uint16 and high (m, >= at + C) uint8 are filled.
     """
     t = stream_low.shape[0]
     for start in range(0, count, TILE):
         n = min(TILE, count - start)
         stop = start + n
-        for i in range(k):
-            _centre_slot(secrets[start * k : stop * k], i, k, u[i * _STRIDE : i * _STRIDE + n])
+        words = secrets[start * k : stop * k]
+        if k == 1:
+            _centre_words(words, u[:n])
+        elif k == 2:
+            _centre_slots(words, n, 2, u)
+        elif k == 4:
+            _centre_4_slots(words, n, 4, u)
+        elif k == 8:
+            _centre_4_slots(words, n, 8, u)
+            _centre_4_slots(words[4:], n, 8, u[4 * _STRIDE :])
+        else:
+            _centre_slots(words, n, k, u)
         for i in range(t):
             row = k + i
             _centre(stream_low[i, start:stop], stream_high[i, start:stop], u[row * _STRIDE : row * _STRIDE + n])
         for r in range(0, m.shape[0], _ROWS):
             _multiply(m, r, u, y, n)
             for i in range(min(_ROWS, low.shape[0] - r)):
-                _pack(y[i * _STRIDE : i * _STRIDE + n], low[r + i, start:stop], high[r + i, start:stop])
+                columns = slice(at + start, at + stop)
+                _pack(y[i * _STRIDE : i * _STRIDE + n], low[r + i, columns], high[r + i, columns])
 
 
 @njit(**_OPTIONS)
@@ -195,8 +236,17 @@ def recombine(rows: Words, m: Reals, k: int, count: int, out: Words, u: Reals, y
             _centre_words(rows[i, start:stop], u[i * _STRIDE : i * _STRIDE + n])
         for r in range(0, m.shape[0], _ROWS):
             _multiply(m, r, u, y, n)
-            for i in range(min(_ROWS, k - r)):
-                _scatter(y[i * _STRIDE : i * _STRIDE + n], r + i, k, out[start * k : stop * k])
+            words = out[start * k : stop * k]
+            if k == 1:
+                _scatter(y, n, 0, 1, 1, words)
+            elif k == 2:
+                _scatter(y, n, 0, 2, 2, words)
+            elif k == 4:
+                _scatter_4(y, n, 4, words)
+            elif k == 8:
+                _scatter_4(y, n, 8, words[r:])
+            else:
+                _scatter(y, n, r, min(_ROWS, k - r), k, words)
 
 
 @njit(**_OPTIONS)
@@ -223,10 +273,18 @@ def add(low: Lows, high: Highs, total: Words) -> bool:
 
 
 @njit(**_OPTIONS)
-def first_rejected(low: Lows, high: Highs) -> int:
-    """Index of the first row (of `low`, `high`: (t, C)) with a word that is no residue; -1 if there is none."""
+def make_canonical(sums: Words) -> None:
+    """Sums of at most 64 words each, modulo p, in place: 2^24 is 3."""
+    for j in range(sums.shape[0]):
+        z = uint32((sums[j] & uint32(0xFFFFFF)) + uint32(3) * (sums[j] >> uint32(24)))
+        sums[j] = min(z, uint32(z - uint32(_P)))
+
+
+@njit(**_OPTIONS)
+def first_rejected(low: Lows, high: Highs, count: int) -> int:
+    """The first row of `low` and `high` with a word, among its first `count`, that is no residue; -1 without one."""
     for i in range(low.shape[0]):
-        lows, highs = low[i], high[i]
+        lows, highs = low[i, :count], high[i, :count]
         most = uint32(0)
         for j in range(lows.shape[0]):
             most |= uint32(uint32(_P - 1) - uint32(uint32(lows[j]) + (uint32(highs[j]) << uint32(16))))
@@ -238,27 +296,82 @@ def first_rejected(low: Lows, high: Highs) -> int:
 # --- checking -------------------------------------------------------------------------------------------------------
 
 
-# Sums of exact integers may be added in any order.
-@njit(**{**_OPTIONS, "fastmath": {"contract", "reassoc"}})
-def combine(words: Words, inner: Reals, out: Reals) -> None:
-    """out (ceil(B / 128), rho): exact products of each 128 centred words with inner (rho, 128), rho a multiple of 3."""
-    whole = words.shape[0] // _INNER
-    repetitions = inner.shape[0]
-    u = np.zeros(_INNER)
-    for row in range(out.shape[0]):
-        n = _INNER if row < whole else words.shape[0] - whole * _INNER
-        piece = words[row * _INNER : row * _INNER + n]
-        _centre_words(piece, u[:n])
-        for s in range(0, repetitions, 3):
-            first, second, third = 0.0, 0.0, 0.0
-            c0, c1, c2 = inner[s, :n], inner[s + 1, :n], inner[s + 2, :n]
-            for j in range(n):
-                first += u[j] * c0[j]
-                second += u[j] * c1[j]
-                third += u[j] * c2[j]
-            out[row, s] = first
-            out[row, s + 1] = second
-            out[row, s + 2] = third
+@njit(**_INLINE)
+def _combine4(u: Reals, outer: Integers32, row: int, t: Reals) -> None:
+    """t (6 * 128) += outer[row : row + 4].T @ u (4 * 128)"""
+    c00 = float64(outer[row, 0])
+    c01 = float64(outer[row + 1, 0])
+    c02 = float64(outer[row + 2, 0])
+    c03 = float64(outer[row + 3, 0])
+    c10 = float64(outer[row, 1])
+    c11 = float64(outer[row + 1, 1])
+    c12 = float64(outer[row + 2, 1])
+    c13 = float64(outer[row + 3, 1])
+    c20 = float64(outer[row, 2])
+    c21 = float64(outer[row + 1, 2])
+    c22 = float64(outer[row + 2, 2])
+    c23 = float64(outer[row + 3, 2])
+    c30 = float64(outer[row, 3])
+    c31 = float64(outer[row + 1, 3])
+    c32 = float64(outer[row + 2, 3])
+    c33 = float64(outer[row + 3, 3])
+    c40 = float64(outer[row, 4])
+    c41 = float64(outer[row + 1, 4])
+    c42 = float64(outer[row + 2, 4])
+    c43 = float64(outer[row + 3, 4])
+    c50 = float64(outer[row, 5])
+    c51 = float64(outer[row + 1, 5])
+    c52 = float64(outer[row + 2, 5])
+    c53 = float64(outer[row + 3, 5])
+    for j in range(_INNER):
+        a = u[j]
+        b = u[j + _INNER]
+        c = u[j + 2 * _INNER]
+        d = u[j + 3 * _INNER]
+        t[j] += c00 * a + c01 * b + c02 * c + c03 * d
+        t[j + _INNER] += c10 * a + c11 * b + c12 * c + c13 * d
+        t[j + 2 * _INNER] += c20 * a + c21 * b + c22 * c + c23 * d
+        t[j + 3 * _INNER] += c30 * a + c31 * b + c32 * c + c33 * d
+        t[j + 4 * _INNER] += c40 * a + c41 * b + c42 * c + c43 * d
+        t[j + 5 * _INNER] += c50 * a + c51 * b + c52 * c + c53 * d
+
+
+@njit(**_INLINE)
+def _combine1(u: Reals, outer: Integers32, t: Reals) -> None:
+    for s in range(outer.shape[0]):
+        coefficient = float64(outer[s])
+        sums = t[s * _INNER : s * _INNER + u.shape[0]]
+        for j in range(u.shape[0]):
+            sums[j] += coefficient * u[j]
+
+
+@njit(**_INLINE)
+def _combine_row(words: Words, outer: Integers32, t: Reals, u: Reals) -> None:
+    for first in range(0, outer.shape[0], _INNER):
+        last = min(first + _INNER, outer.shape[0])
+        for row in range(first, last, _ROWS):
+            piece = words[row * _INNER : min(row + _ROWS, last) * _INNER]
+            _centre_words(piece, u[: piece.shape[0]])
+            if piece.shape[0] == _ROWS * _INNER:
+                _combine4(u, outer, row, t)
+                continue
+            for i in range(last - row):
+                n = min(_INNER, piece.shape[0] - i * _INNER)
+                _combine1(u[i * _INNER : i * _INNER + n], outer[row + i], t)
+        for j in range(t.shape[0]):
+            t[j] -= ((t[j] * _INVERSE + _MAGIC) - _MAGIC) * _P
+
+
+@njit(**_OPTIONS)
+def combine(words: Words, outer: Integers32, totals: Reals) -> None:
+    """totals (R, 6 * 128), centred, += outer.T @ (words - HALF) modulo p; outer (ceil(C / 128), 6).
+
+    Each of the R rows of words (R, C) is taken as rows of 128; 128 products of 46 bits and what was there before stay
+    below 2^53.
+    """
+    u = np.zeros(_ROWS * _INNER)
+    for i in range(words.shape[0]):
+        _combine_row(words[i], outer, totals[i], u)
 
 
 # --- quantising -----------------------------------------------------------------------------------------------------
@@ -276,22 +389,16 @@ def squared_length(values: Reals) -> float:
 
 # Without "contract": multiplied and added in two roundings, as numpy does.
 @njit(**{**_OPTIONS, "fastmath": False})
-def round_up_or_down(values: Reals, factor: float, noise: Words, out: Integers) -> int:
-    """out = floor(values * factor + noise / 2^32); the sum of their squares, exact for 2^16 of magnitude 2^23."""
-    squares = int64(0)
+def round_to_residues(values: Reals, factor: float, noise: Words, out: Words) -> int:
+    """out = residues of floor(values * factor + noise / 2^32); the sum of these integers' squares.
+
+    Exact for 2^16 of them; -1 if one has no residue of its own.
+    """
+    squares, outside = int64(0), False
     for j in range(values.shape[0]):
         rounded = np.floor(float64(values[j]) * factor + float64(noise[j]) * 2.0**-32)
-        out[j] = int64(rounded)
-        squares += int64(rounded * rounded)
-    return squares
-
-
-@njit(**_OPTIONS)
-def to_residues(values: Integers, out: Words) -> bool:
-    """Residues of signed integers; whether all have one of their own."""
-    outside = int64(0)
-    for j in range(values.shape[0]):
-        v = values[j]
-        out[j] = uint32(v + (int64(_P) & (v >> int64(63))))
-        outside |= (int64(_H) - v) | (int64(_H) + v)
-    return outside >= 0
+        outside |= not (-float64(_H) <= rounded <= float64(_H))
+        v = int32(rounded)
+        out[j] = min(uint32(v), uint32(uint32(v) + uint32(_P)))
+        squares += int64(v) * int64(v)
+    return -1 if outside else squares

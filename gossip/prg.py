@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.ciphers import Cipher, CipherContext, algorithms, modes
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from gossip.chunks import WIRE_CHUNK, Split, rejected
+from gossip.chunks import PIECE, Split, join, rejected
 from gossip.errors import LocalError
 from gossip.field import Words
 from gossip.parameters import MODULUS
@@ -25,6 +25,7 @@ from gossip.parameters import MODULUS
 SEED_BYTES: Final = 16
 
 _SALT: Final = b"mycelia 1 seed"
+_ZEROS: Final = memoryview(bytes(2 * PIECE))
 _LOW, _HIGH, _REDRAW, _BYTES = range(4)
 
 
@@ -47,10 +48,8 @@ def expand(seed: bytes, count: int) -> Words:
     Raises:
         LocalError: the seed has not 16 bytes.
     """
-    streams, words = WordStreams((seed,)), np.empty(count, dtype=np.uint32)
-    for start in range(0, count, WIRE_CHUNK):
-        piece = words[start : start + WIRE_CHUNK]
-        piece[:] = streams.take(len(piece)).words()[0]
+    words = np.empty(count, dtype=np.uint32)
+    WordStreams((seed,)).fill(words[np.newaxis])
     return words
 
 
@@ -60,7 +59,9 @@ def keystream(seed: bytes, count: int) -> bytes:
     Raises:
         LocalError: the seed has not 16 bytes.
     """
-    return _cipher(seed, _BYTES).update(bytes(count))
+    drawn = bytearray(count)
+    ByteStream(seed).fill(memoryview(drawn))
+    return bytes(drawn)
 
 
 def dither(seed: bytes, count: int) -> Words:
@@ -70,6 +71,21 @@ def dither(seed: bytes, count: int) -> Words:
         LocalError: the seed has not 16 bytes.
     """
     return _raw(_cipher(seed, _LOW), _cipher(seed, _HIGH), count)
+
+
+class ByteStream:
+    """The bytes of `keystream`, taken piece by piece.
+
+    Raises:
+        LocalError: the seed has not 16 bytes.
+    """
+
+    def __init__(self, seed: bytes) -> None:
+        self._cipher = _cipher(seed, _BYTES)
+
+    def fill(self, target: memoryview) -> None:
+        """The next bytes, as many as fit."""
+        _encipher(self._cipher, target)
 
 
 class WordStreams:
@@ -89,14 +105,21 @@ class WordStreams:
         split = self._buffer.head(count)
         if count == 0:
             return split
-        zeros = bytes(2 * count)
         for row, (low, high) in enumerate(zip(self._lows, self._highs, strict=True)):
-            low.update_into(zeros, memoryview(split.low[row]).cast("B"))
-            high.update_into(zeros[:count], memoryview(split.high[row]))
+            _encipher(low, memoryview(split.low[row]).cast("B"))
+            _encipher(high, memoryview(split.high[row]))
         for row, column in rejected(split):
             word = self._replacement(row)
             split.low[row, column], split.high[row, column] = word & 0xFFFF, word >> 16
         return split
+
+    def fill(self, words: Words) -> None:
+        """The next words of each seed, as many as fit in `words` (len(seeds), C)."""
+        for start in range(0, words.shape[1], PIECE):
+            pieces = words[:, start : start + PIECE]
+            split = self.take(pieces.shape[1])
+            for row, piece in enumerate(pieces):
+                join(Split(split.low[row], split.high[row]), piece)
 
     def _replacement(self, row: int) -> int:
         cipher = self._redraws.setdefault(row, _cipher(self._seeds[row], _REDRAW))
@@ -118,6 +141,12 @@ def _cipher(seed: bytes, stream: int) -> CipherContext:
     if len(seed) != SEED_BYTES:
         raise LocalError(f"a seed has {SEED_BYTES} bytes, found {len(seed)}")
     return Cipher(algorithms.AES(seed), modes.CTR(bytes([stream]) + bytes(15))).encryptor()
+
+
+def _encipher(cipher: CipherContext, target: memoryview) -> None:
+    for start in range(0, len(target), len(_ZEROS)):
+        piece = target[start : start + len(_ZEROS)]
+        cipher.update_into(_ZEROS[: len(piece)], piece)
 
 
 def _raw(low: CipherContext, high: CipherContext, count: int) -> Words:

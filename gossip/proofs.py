@@ -19,21 +19,19 @@ from typing import Final
 
 import numpy as np
 
-from gossip.chunks import WORD_BYTES, combine, decode_words, encode_words
+from gossip.chunks import INNER, PIECE, WORD_BYTES, combine, decode_words, encode_words
 from gossip.errors import LocalError
-from gossip.field import Integers, Reals, Words, centred, multiply, reduce
+from gossip.field import Integers, Integers32, Reals, Words, multiply
 from gossip.lagrange import coefficients, holder_point, powers
 from gossip.layout import Layout
 from gossip.parameters import CHECK_REPETITIONS, MODULUS
-from gossip.prg import derive_seed, expand
-from gossip.shamir import Dealing, dealer_nodes
+from gossip.prg import WordStreams, derive_seed
+from gossip.shamir import Dealing, WordSource, dealer_nodes
 from gossip.spec import HALF
 
 CHALLENGE_BYTES: Final = 32
-INNER: Final = 128
-"""Blocks that share an outer coefficient; as many products fit exactly in a float64."""
-
-_TILE_ROWS: Final = 256
+_AT_ONCE: Final = 2 * PIECE
+"""Words that are combined at a time, of all rows together."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,52 +40,62 @@ class Combination:
 
     Attributes:
         blocks: length of the sequence.
-        inner: (128, repetitions), centred.
+        inner: (repetitions, 128), canonical.
         outer: (ceil(blocks / 128), repetitions), centred.
         shift: (repetitions,) HALF times the sum of all coefficients, modulo p.
     """
 
     blocks: int
-    inner: Reals
-    outer: Integers
+    inner: Integers
+    outer: Integers32
     shift: Integers
 
     @classmethod
     def from_seed(cls, seed: bytes, blocks: int, repetitions: int = CHECK_REPETITIONS) -> Combination:
         """The combinations that a 16-byte seed stands for."""
         rows = -(-blocks // INNER)
-        drawn = expand(seed, repetitions * (INNER + rows)).reshape(repetitions, -1).astype(np.int64)
-        inner, outer = drawn[:, :INNER], drawn[:, INNER:]
-        per_row = np.repeat(inner.sum(axis=1, keepdims=True), rows, axis=1)
-        if blocks % INNER:
-            per_row[:, -1] = inner[:, : blocks % INNER].sum(axis=1)
-        total = ((per_row % MODULUS) * outer % MODULUS).sum(axis=1) % MODULUS
-        return cls(
-            blocks=blocks,
-            inner=centred(np.ascontiguousarray(inner.T)),
-            outer=centred(np.ascontiguousarray(outer.T)).astype(np.int64),
-            shift=total * HALF % MODULUS,
-        )
+        inner = np.empty((repetitions, INNER), dtype=np.int64)
+        outer = np.empty((rows, repetitions), dtype=np.int32)
+        shift = np.empty(repetitions, dtype=np.int64)
+        stream, drawn = WordStreams((seed,)), np.empty((1, INNER + rows), dtype=np.uint32)
+        for s in range(repetitions):
+            stream.fill(drawn)
+            inner[s], of_rows = drawn[0, :INNER], drawn[0, INNER:]
+            of_whole_rows = inner[s].sum() * (of_rows[:-1].sum(dtype=np.int64) % MODULUS)
+            of_last_row = inner[s, : blocks - INNER * (rows - 1)].sum() * of_rows[-1:].sum(dtype=np.int64)
+            shift[s] = (of_whole_rows + of_last_row) % MODULUS * HALF % MODULUS
+            signed = of_rows.view(np.int32)
+            outer[:, s] = signed - (signed > HALF) * np.int32(MODULUS)
+        return cls(blocks, inner, outer, shift)
 
     def of(self, words: Words) -> Integers:
         """(repetitions,) canonical: the combinations of `words` (blocks,).
-
-        Words are moved by -HALF, so that 128 products of 46 bits stay within 2^53; `shift` moves the result
-        back.
 
         Raises:
             LocalError: another number of words.
         """
         if words.shape != (self.blocks,):
             raise LocalError(f"the combination is one of {self.blocks} blocks, found shape {words.shape}")
-        total = self.shift.copy()
-        for row in range(0, len(self.outer), _TILE_ROWS):
-            products = combine(words[row * INNER : (row + _TILE_ROWS) * INNER], self.inner)
-            level = reduce(products).astype(np.int64)  # (rows, repetitions)
-            level *= self.outer[row : row + _TILE_ROWS]
-            total += level.sum(axis=0)
-            total %= MODULUS
-        return total
+        totals = np.zeros((1, *self.inner.shape))
+        combine(words[np.newaxis], self.outer, totals)
+        return np.asarray(self._finish(totals)[0])
+
+    def of_next(self, source: WordSource, rows: int) -> Integers:
+        """(rows, repetitions) canonical: the combinations of each row of the source's next `blocks` words."""
+        totals = np.zeros((rows, *self.inner.shape))
+        at_a_time = max(1, min(PIECE, _AT_ONCE // rows) // INNER) * INNER
+        for start in range(0, self.blocks, at_a_time):
+            words = source.take(min(at_a_time, self.blocks - start))
+            combine(words, self.outer[start // INNER : -(-(start + words.shape[1]) // INNER)], totals)
+        return self._finish(totals)
+
+    def _finish(self, totals: Reals) -> Integers:
+        """(R, repetitions) from sums (R, repetitions, 128), one for each place in a row.
+
+        Words were moved by -HALF, so that 128 products of 46 bits stay within 2^53; `shift` moves the result back.
+        """
+        products = totals.astype(np.int64) * self.inner  # 47 bits and a sign
+        return np.asarray((products.sum(axis=2) + self.shift) % MODULUS)
 
 
 @lru_cache(maxsize=8)
@@ -119,33 +127,28 @@ def prove(dealing: Dealing, challenge: bytes, attempt: int) -> bytes:
         LocalError: a challenge of another length, or an attempt without masks.
     """
     layout = dealing.layout
-    masked = _combine_nodes(dealing, challenge, attempt)  # (t + k, S * rho)
+    nodes = layout.parameters.threshold
+    masked = combine_rows(dealing.node_words(), nodes, challenge, attempt, layout)  # (t + k, S * rho)
     matrix = coefficients(dealer_nodes(layout, dealing.dealer))
     return encode_words(multiply(matrix, masked).T.astype(np.uint32).reshape(-1))
 
 
-def check_share(share: Words, proof: bytes, challenge: bytes, attempt: int, layout: Layout, holder: int) -> bool:
-    """Whether a holder's share (total_blocks,) agrees with its dealer's proof in every repetition.
+def check_share(share: WordSource, proof: bytes, challenge: bytes, attempt: int, layout: Layout, holder: int) -> bool:
+    """Whether a holder's share, a row of total_blocks words, agrees with its dealer's proof in every repetition.
 
     Raises:
-        MalformedMessage: the proof has another size, or a word that is not canonical.
+        MalformedMessage: the proof has another size, or a word of it or of the share is not canonical.
         LocalError: a challenge of another length, or an attempt without masks.
     """
     words = decode_words(proof, layout.masks_per_attempt * layout.parameters.threshold)
     polynomials = words.astype(np.int64).reshape(layout.masks_per_attempt, -1)
     expected = multiply(polynomials, powers(holder_point(holder), layout.parameters.threshold))
-    return np.array_equal(combine_share(share, challenge, attempt, layout), expected)
+    return np.array_equal(combine_rows(share, 1, challenge, attempt, layout)[0], expected)
 
 
-def combine_share(share: Words, challenge: bytes, attempt: int, layout: Layout) -> Integers:
-    """(S * rho,) canonical: the combinations of a share (total_blocks,), each plus its mask's share."""
-    masks = share[layout.masks(attempt)].astype(np.int64)
-    parts = [challenge_words(challenge, layout, s).of(share[layout.segment(s)]) for s in range(layout.segments)]
-    return np.asarray((np.concatenate(parts) + masks) % MODULUS)
-
-
-def _combine_nodes(dealing: Dealing, challenge: bytes, attempt: int) -> Integers:
-    """(t + k, S * rho): the masked combinations of the values at each of the dealer's nodes."""
-    layout = dealing.layout
-    rows = [combine_share(row, challenge, attempt, layout) for row in dealing.node_rows()]
-    return np.stack(rows)
+def combine_rows(source: WordSource, rows: int, challenge: bytes, attempt: int, layout: Layout) -> Integers:
+    """(rows, S * rho) canonical: the combinations of each row of total_blocks words, each plus its mask's word."""
+    mine = layout.masks(attempt)
+    parts = [challenge_words(challenge, layout, s).of_next(source, rows) for s in range(layout.segments)]
+    masks = source.take(layout.mask_blocks)[:, mine.start - layout.blocks : mine.stop - layout.blocks]
+    return np.asarray((np.concatenate(parts, axis=1) + masks) % MODULUS)

@@ -30,7 +30,7 @@ from gossip.errors import LocalError
 from gossip.field import Integers, Reals, Words, from_field
 from gossip.layout import Layout
 from gossip.parameters import MAX_MEMBERS
-from gossip.prg import SEED_BYTES, keystream
+from gossip.prg import SEED_BYTES, ByteStream
 from gossip.spec import MICRO, RoundKind, TaskSpec
 
 MAX_MAGNITUDE: Final = 2**16
@@ -38,6 +38,8 @@ MAX_MAGNITUDE: Final = 2**16
 MAX_DRAWS: Final = 64
 
 _TILE: Final = 1 << 16
+_PIECE: Final = 1 << 14
+"""Numbers that are rounded at a time: their noise, 64 KiB, stays in the cache."""
 _Number = TypeVar("_Number", np.int64, np.float64)
 
 
@@ -85,10 +87,37 @@ def gradient_scale(spec: TaskSpec) -> Fraction:
 # --- one member's part --------------------------------------------------------------------------------------
 
 
+def quantise_payload(
+    update: Reals,
+    weight: int,
+    gradient: Reals | None,
+    gradient_weight: int,
+    spec: TaskSpec,
+    round_id: int,
+    layout: Layout,
+    random_bytes: Callable[[int], bytes],
+) -> Words:
+    """(words,) payload [update, weight, gradient, gradient weight]; without a gradient [update, weight].
+
+    Raises:
+        LocalError: as `quantise_update` and `quantise_gradient`, or the parts do not fill the layout.
+    """
+    sizes = (len(update), 1) if gradient is None else (len(update), 1, len(gradient), 1)
+    if sum(sizes) != layout.words:
+        raise LocalError(f"a payload has {layout.words} words, found {sum(sizes)}")
+    payload, size = np.empty(layout.words, dtype=np.uint32), len(update)
+    quantise_update(update, weight, spec, round_id, random_bytes, payload[:size])
+    payload[size] = weight
+    if gradient is not None:
+        quantise_gradient(gradient, gradient_weight, spec, random_bytes, payload[size + 1 : -1])
+        payload[-1] = gradient_weight
+    return payload
+
+
 def quantise_update(
-    update: Reals, weight: int, spec: TaskSpec, round_id: int, random_bytes: Callable[[int], bytes]
-) -> Integers:
-    """(D,) integers of an update, or of the statistics of round 0, clipped and weighted.
+    update: Reals, weight: int, spec: TaskSpec, round_id: int, random_bytes: Callable[[int], bytes], words: Words
+) -> None:
+    """Fill `words` (D,) with the integers of an update, or of the statistics of round 0, clipped and weighted.
 
     Raises:
         LocalError: NaN or infinity, another length, a weight outside 1..max_weight, or no draw within the
@@ -98,17 +127,19 @@ def quantise_update(
     vector = _checked(update, spec.update_size(round_id))
     scale = update_scale(spec, round_id) * Fraction(weight, spec.max_weight)
     if spec.kind(round_id) is RoundKind.STATISTICS:
-        return _round(np.clip(vector, -1.0, 1.0), float(scale), random_bytes)[0]
+        _round(np.clip(vector, -1.0, 1.0), float(scale), random_bytes, words)
+        return
     factor = float(scale) * _shrink(vector, spec.clip_norm_micro)
     for _ in range(MAX_DRAWS):
-        drawn, squares = _round(vector, factor, random_bytes)
-        if squares <= update_bound(spec) ** 2:
-            return drawn
+        if _round(vector, factor, random_bytes, words) <= update_bound(spec) ** 2:
+            return
     raise LocalError(f"no rounding of the update met its bound in {MAX_DRAWS} draws")
 
 
-def quantise_gradient(gradient: Reals, weight: int, spec: TaskSpec, random_bytes: Callable[[int], bytes]) -> Integers:
-    """(d,) integers of a validation gradient, clipped and weighted.
+def quantise_gradient(
+    gradient: Reals, weight: int, spec: TaskSpec, random_bytes: Callable[[int], bytes], words: Words
+) -> None:
+    """Fill `words` (d,) with the integers of a validation gradient, clipped and weighted.
 
     Raises:
         LocalError: NaN or infinity, another length, or a weight outside 0..max_gradient_weight.
@@ -116,28 +147,7 @@ def quantise_gradient(gradient: Reals, weight: int, spec: TaskSpec, random_bytes
     _check_weight(weight, 0, spec.max_gradient_weight)
     vector = _checked(gradient, spec.dimension)
     scale = gradient_scale(spec) * Fraction(weight, spec.max_gradient_weight)
-    return _round(vector, float(scale) * _shrink(vector, spec.gradient_clip_micro), random_bytes)[0]
-
-
-def pack_payload(
-    update: Integers, weight: int, gradient: Integers | None, gradient_weight: int, layout: Layout
-) -> Words:
-    """(words,) payload [update, weight, gradient, gradient weight]; without a gradient [update, weight].
-
-    Raises:
-        LocalError: the parts do not fill the layout.
-    """
-    parts = [update, np.array([weight], dtype=np.int64)]
-    if gradient is not None:
-        parts += [gradient, np.array([gradient_weight], dtype=np.int64)]
-    payload, size = np.empty(layout.words, dtype=np.uint32), sum(map(len, parts))
-    if size != layout.words:
-        raise LocalError(f"a payload has {layout.words} words, found {size}")
-    start = 0
-    for part in parts:
-        chunks.to_words(part, payload[start : start + len(part)])
-        start += len(part)
-    return payload
+    _round(vector, float(scale) * _shrink(vector, spec.gradient_clip_micro), random_bytes, words)
 
 
 # --- the sum ------------------------------------------------------------------------------------------------
@@ -233,17 +243,21 @@ def _shrink(vector: Reals, clip_micro: int) -> float:
     return min(1.0, clip_micro / MICRO / largest / relative_norm)
 
 
-def _round(vector: Reals, factor: float, random_bytes: Callable[[int], bytes]) -> tuple[Integers, int]:
-    """floor(vector * factor + u), u uniform in [0, 1) in steps of 2^-32, and the sum of squares.
+def _round(vector: Reals, factor: float, random_bytes: Callable[[int], bytes], words: Words) -> int:
+    """Fill `words` with floor(vector * factor + u), u uniform in [0, 1) in steps of 2^-32; the sum of squares.
 
     Unbiased to within 2^-32.
     """
-    rounded, squares = np.empty(len(vector), dtype=np.int64), 0
+    squares = 0
+    noise: Words = np.empty(min(_PIECE, len(vector)), dtype="<u4")
     for start in range(0, len(vector), _TILE):
-        tile, out = vector[start : start + _TILE], rounded[start : start + _TILE]
-        noise = np.frombuffer(keystream(random_bytes(SEED_BYTES), 4 * len(tile)), dtype="<u4")
-        squares += chunks.round_stochastically(tile, factor, noise, out)
-    return rounded, squares
+        stream = ByteStream(random_bytes(SEED_BYTES))
+        for first in range(start, min(start + _TILE, len(vector)), _PIECE):
+            piece = vector[first : first + _PIECE]
+            stream.fill(noise[: len(piece)].data.cast("B"))
+            out = words[first : first + len(piece)]
+            squares += chunks.round_stochastically(piece, factor, noise[: len(piece)], out)
+    return squares
 
 
 def _is_within(vector: Integers, length: Fraction, n_dealers: int) -> bool:

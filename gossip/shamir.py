@@ -11,13 +11,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Final
+from typing import Final, Protocol
 
 import numpy as np
 from blake3 import blake3
 
 from gossip import chunks
-from gossip.chunks import WIRE_CHUNK, WORD_BYTES, Split, decode_words
+from gossip.chunks import SHARED, WIRE_CHUNK, WORD_BYTES, Split, WireWords
 from gossip.errors import LocalError, MalformedMessage
 from gossip.field import Reals, Words
 from gossip.lagrange import basis, holder_point
@@ -51,6 +51,13 @@ class Secrets:
     masks: Words
     nonces: tuple[bytes, ...]
     seeds: tuple[bytes, ...]
+
+
+class WordSource(Protocol):
+    """Words in one or more rows, read piece by piece."""
+
+    def take(self, count: int) -> Words:
+        """The next words, (rows, count); the next call may overwrite them."""
 
 
 class Dealing:
@@ -101,23 +108,19 @@ class Dealing:
         matrix = _share_matrix(self.layout, self.dealer, holders)
         streams, total = WordStreams(self.secrets.seeds), self.layout.total_blocks
         buffer = Split.empty(len(holders), min(WIRE_CHUNK, total))
+        at_a_time = SHARED // self.layout.parameters.privacy_threshold
         for start in range(0, total, WIRE_CHUNK):
             stop = min(start + WIRE_CHUNK, total)
-            shares = buffer.head(stop - start)
-            chunks.share(self._secrets_of(start, stop), streams.take(stop - start), matrix, shares)
-            yield shares
+            for piece in range(start, stop, at_a_time):
+                end = min(piece + at_a_time, stop)
+                chunks.share(self.secrets_of(piece, end), streams.take(end - piece), matrix, buffer, piece - start)
+            yield buffer.head(stop - start)
 
-    def node_rows(self) -> Iterator[Words]:
-        """The values (total_blocks,) at each of the dealer's nodes, one node at a time."""
-        k = self.layout.parameters.pack_size
-        padded = np.zeros(self.layout.blocks * k, dtype=np.uint32)
-        padded[: self.layout.words] = self.secrets.payload
-        for slot in range(k):
-            yield np.concatenate([padded[slot::k], self.secrets.masks[slot::k]])
-        for seed in self.secrets.seeds:
-            yield expand(seed, self.layout.total_blocks)
+    def node_words(self) -> WordSource:
+        """The values (t + k, total_blocks) at the dealer's nodes, read piece by piece."""
+        return _NodeWords(self)
 
-    def _secrets_of(self, start: int, stop: int) -> Words:
+    def secrets_of(self, start: int, stop: int) -> Words:
         """Secrets ((stop - start) * k,) of these blocks, block by block."""
         k, blocks = self.layout.parameters.pack_size, self.layout.blocks
         payload = self.secrets.payload[start * k : stop * k]
@@ -189,10 +192,25 @@ def open_blob(blob: bytes, layout: Layout, dealer: int, holder: int) -> Words:
     Raises:
         MalformedMessage: another size, another's share, or a word that is not canonical.
     """
+    words = np.empty(layout.total_blocks, dtype=np.uint32)
+    _words_of(blob, layout, dealer, holder).fill(words[np.newaxis])
+    return words
+
+
+def read_blob(blob: bytes, layout: Layout, dealer: int, holder: int) -> WordSource:
+    """The share (total_blocks,) in a blob, as one row that is read piece by piece.
+
+    Raises:
+        MalformedMessage: another size, another's share, or, once it is read, a word that is not canonical.
+    """
+    return _OneRow(_words_of(blob, layout, dealer, holder))
+
+
+def _words_of(blob: bytes, layout: Layout, dealer: int, holder: int) -> WireWords | WordStreams:
     body = _body(blob, layout, dealer, holder)
     if holder in layout.parameters.seeded_holders(dealer):
-        return expand(bytes(body), layout.total_blocks)
-    return decode_words(body, layout.total_blocks)
+        return WordStreams((bytes(body),))
+    return WireWords(body, layout.total_blocks)
 
 
 def _body(blob: bytes, layout: Layout, dealer: int, holder: int) -> memoryview:
@@ -203,6 +221,34 @@ def _body(blob: bytes, layout: Layout, dealer: int, holder: int) -> memoryview:
             f"no share of {dealer} for {holder}, of {expected} bytes; found {len(blob)}", peer=dealer
         )
     return memoryview(blob)[PREFIX_BYTES:]
+
+
+class _OneRow:
+    def __init__(self, words: WireWords | WordStreams) -> None:
+        self._words = words
+        self._buffer = np.empty((1, 0), dtype=np.uint32)
+
+    def take(self, count: int) -> Words:
+        if self._buffer.shape[1] < count:
+            self._buffer = np.empty((1, count), dtype=np.uint32)
+        piece = self._buffer[:, :count]
+        self._words.fill(piece)
+        return piece
+
+
+class _NodeWords:
+    def __init__(self, dealing: Dealing) -> None:
+        self._dealing = dealing
+        self._streams = WordStreams(dealing.secrets.seeds)
+        self._at = 0
+
+    def take(self, count: int) -> Words:
+        start, self._at = self._at, self._at + count
+        k = self._dealing.layout.parameters.pack_size
+        rows = np.empty((self._dealing.layout.parameters.threshold, count), dtype=np.uint32)
+        rows[:k] = self._dealing.secrets_of(start, self._at).reshape(count, k).T
+        self._streams.fill(rows[k:])
+        return rows
 
 
 class PartialSum:
@@ -235,8 +281,9 @@ class PartialSum:
             chunks.add(split.head(len(part)), part)
 
     def words(self) -> Words:
-        """The sum (blocks,) so far, canonical."""
-        return self._total % np.uint32(MODULUS)
+        """The sum (blocks,) so far, canonical; what is added later changes it."""
+        chunks.make_canonical(self._total)
+        return self._total
 
 
 def recombine(partial_sums: Mapping[int, Words], layout: Layout) -> Words:

@@ -309,18 +309,17 @@ class Workshop:
     def _payload(self) -> Words:
         spec, round_id = self.identity.spec, self.start.round
         part = self.learner.contribute(self.model, self.kind, round_id)
-        update = quantise.quantise_update(part.update, part.weight, spec, round_id, self._random_bytes)
-        gradient = None
-        if part.gradient is not None:
-            gradient = quantise.quantise_gradient(part.gradient, part.gradient_weight, spec, self._random_bytes)
-        return quantise.pack_payload(update, part.weight, gradient, part.gradient_weight, self.layout)
+        return quantise.quantise_payload(
+            part.update, part.weight, part.gradient, part.gradient_weight, spec, round_id, self.layout,
+            self._random_bytes,
+        )  # fmt: skip
 
     def _agrees(
         self, name: bytes, dealer: int, holder: int, challenge: bytes, polynomials: bytes, attempt: int
     ) -> bool:
         blob = self._stored(name)
         try:
-            share = shamir.open_blob(blob, self.layout, dealer, holder)
+            share = shamir.read_blob(blob, self.layout, dealer, holder)
             return proofs.check_share(share, polynomials, challenge, attempt, self.layout, holder)
         except MalformedMessage:
             return False  # its dealer signed the digest of these very bytes

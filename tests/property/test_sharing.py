@@ -22,6 +22,7 @@ from gossip.spec import HALF
 from sim.world import World
 from tests.helpers import plain_sharing as plain
 from tests.helpers.learners import KnownLearner, first_model, small_spec
+from tests.helpers.words import Pieces
 
 CHALLENGE = bytes(range(32))
 
@@ -117,9 +118,9 @@ def test_an_honest_dealer_is_never_refused_and_a_false_share_always(
     proof = prove(dealing, challenge, attempt)
     for holder in range(n):
         share = open_blob(dealing.blob(holder), layout, dealer, holder)
-        assert check_share(share, proof, challenge, attempt, layout, holder)
+        assert check_share(Pieces(share), proof, challenge, attempt, layout, holder)
         share[: layout.blocks] = falsified(share[: layout.blocks], rng)
-        assert not check_share(share, proof, challenge, attempt, layout, holder)
+        assert not check_share(Pieces(share), proof, challenge, attempt, layout, holder)
 
 
 # --- privacy: exact linear algebra ------------------------------------------------------------------------------------
@@ -145,10 +146,14 @@ class UniformDealer:
     class _Streams:
         def __init__(self, words: list[Words]) -> None:
             self.words = np.array(words)
+            self.at = 0
 
         def take(self, count: int) -> Split:
-            assert count == self.words.shape[1]
-            return Split.of(self.words)
+            self.at += count
+            return Split.of(self.words[:, self.at - count : self.at])
+
+        def fill(self, words: Words) -> None:
+            words[:] = self.take(words.shape[1]).words()
 
     def _expand(self, seed: bytes, count: int) -> Words:
         assert count == len(self.words[seed])

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+from fractions import Fraction
 from typing import TypeVar
 
 import numpy as np
@@ -11,11 +13,13 @@ import pytest
 from gossip import chunks
 from gossip.chunks import WIRE_CHUNK, Split, decode_words, encode_words
 from gossip.errors import LocalError, MalformedMessage
+from gossip.field import from_field
 from gossip.lagrange import basis, holder_point
 from gossip.layout import Layout
 from gossip.parameters import MODULUS, Parameters
 from gossip.proofs import INNER, Combination, prove
 from gossip.shamir import PartialSum, deal, recombine
+from gossip.spec import HALF
 
 pytest.importorskip("numba", reason="numba has no wheel for this platform")
 
@@ -34,6 +38,13 @@ def both(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], _T]], tuple[
         return compiled, make()
 
     return call
+
+
+def round_to(values: np.ndarray) -> np.ndarray:
+    """Residues of integers given as floats."""
+    words = np.empty(len(values), dtype=np.uint32)
+    chunks.round_stochastically(values, 1.0, np.zeros(len(values), dtype=np.uint32), words)
+    return words
 
 
 def some_words(rng: np.random.Generator, *shape: int) -> np.ndarray:
@@ -76,8 +87,29 @@ def test_combinations(count: int, both: Callable[..., tuple[list[int], list[int]
     words = some_words(np.random.default_rng(count), count)
     compiled, plain = both(lambda: Combination.from_seed(bytes(16), count).of(words).tolist())
     assert compiled == plain
-    strided = np.repeat(words, 3)[::3]
-    assert both(lambda: chunks.combine(strided[:INNER], np.ones((INNER, 1))).tolist())[0] is not None
+
+
+@pytest.mark.parametrize("rows", [1, 2, 5])
+@pytest.mark.parametrize("count", [1, 127, 128 * 5 + 1, 128 * 128, 128 * 130 + 77])
+def test_combinations_of_several_rows_at_the_largest_magnitudes(
+    rows: int, count: int, both: Callable[..., tuple[list[int], list[int]]]
+) -> None:
+    rng = np.random.default_rng([rows, count])
+    words = rng.choice(EXTREMES[[0, 4]], (rows, count))
+    outer = rng.choice([-HALF, HALF], (-(-count // INNER), 6)).astype(np.int32)
+
+    def run() -> list[int]:
+        totals = np.zeros((rows, 6, INNER))
+        chunks.combine(words, outer, totals)
+        chunks.combine(words[:, ::-1], outer, totals)
+        return (totals.astype(np.int64) % MODULUS).tolist()
+
+    compiled, plain = both(run)
+    moved = np.zeros((2, rows, len(outer) * INNER), dtype=object)
+    moved[0, :, :count] = words.astype(int) - HALF
+    moved[1, :, :count] = words[:, ::-1].astype(int) - HALF
+    exact = [row.reshape(-1, INNER).T @ outer.astype(object) for row in moved.sum(axis=0)]
+    assert compiled == plain == [(row.T % MODULUS).tolist() for row in exact]
 
 
 def test_the_wire_form_of_words(both: Callable[..., tuple[list[int], list[int]]]) -> None:
@@ -120,29 +152,47 @@ def test_a_whole_dealing(n: int, both: Callable[..., tuple[list[bytes], list[byt
     assert plain[-1] == payload.tobytes()
 
 
+@pytest.mark.parametrize("count", [1, 5000])
+def test_sums_become_canonical(count: int, both: Callable[..., tuple[list[int], list[int]]]) -> None:
+    rng = np.random.default_rng(count)
+    edges = [0, 1, *(m * MODULUS + e for m in (1, 5, 63) for e in (-1, 0, 1)), 64 * (MODULUS - 1)]
+    sums = np.concatenate([np.array(edges, dtype=np.uint32), rng.integers(0, 64 * MODULUS, count, dtype=np.uint32)])
+
+    def run() -> list[int]:
+        found = sums.copy()
+        chunks.make_canonical(found)
+        return found.tolist()
+
+    compiled, plain = both(run)
+    assert compiled == plain == [value % MODULUS for value in sums.tolist()]
+
+
 @pytest.mark.parametrize("count", [1, 1000, 1 << 16])
 def test_rounding_and_its_squares(count: int, both: Callable[..., tuple[list[int], list[int]]]) -> None:
     rng = np.random.default_rng(count)
     values, noise = rng.standard_normal(count), rng.integers(0, 1 << 32, count, dtype=np.uint32)
 
     def run() -> list[int]:
-        out = np.empty(count, dtype=np.int64)
-        squares = chunks.round_stochastically(values, 3e4, noise, out)
-        assert squares == sum(int(x) ** 2 for x in out)
         words = np.empty(count, dtype=np.uint32)
-        chunks.to_words(out, words)
-        return [*out.tolist(), *words.tolist()]
+        squares = chunks.round_stochastically(values, 3e4, noise, words)
+        assert squares == sum(int(x) ** 2 for x in from_field(words))
+        return [*words.tolist(), squares]
 
     compiled, plain = both(run)
     assert compiled == plain
+    exact = [
+        math.floor(Fraction(x * 3e4) + Fraction(int(u), 1 << 32)) % MODULUS for x, u in zip(values, noise, strict=True)
+    ]
+    assert sum(a != b for a, b in zip(plain[:-1], exact, strict=True)) <= 2  # the sum is rounded once more
 
 
 @pytest.mark.parametrize("threshold", [0, 1 << 62], ids=["compiled", "plain"])
-@pytest.mark.parametrize("value", [MODULUS // 2 + 1, -(MODULUS // 2) - 1, 1 << 40, -(1 << 40)])
-def test_an_integer_without_a_residue_is_refused(value: int, threshold: int, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("value", [HALF + 1.0, -HALF - 1.0, 2.0**31, 2.0**40, -(2.0**40), np.inf, np.nan])
+def test_an_integer_without_a_residue_is_refused(value: float, threshold: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(chunks, "COMPILED_FROM", threshold)
     with pytest.raises(LocalError):
-        chunks.to_words(np.array([3, value, -3]), np.empty(3, dtype=np.uint32))
+        round_to(np.array([3.0, value, -3.0]))
+    assert round_to(np.array([3.0, HALF, -HALF])).tolist() == [3, HALF, HALF + 1]
 
 
 @pytest.mark.parametrize("threshold", [0, 1 << 62], ids=["compiled", "plain"])

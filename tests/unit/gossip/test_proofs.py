@@ -11,6 +11,7 @@ from gossip.prg import derive_seed
 from gossip.proofs import Combination, challenge_words, check_share, proof_size, prove
 from gossip.shamir import Dealing, deal, open_blob
 from tests.helpers import plain_sharing as plain
+from tests.helpers.words import Pieces
 
 CHALLENGE = bytes(range(100, 132))
 
@@ -26,7 +27,7 @@ def share_of(dealing: Dealing, holder: int) -> Words:
 
 
 def agrees(dealing: Dealing, holder: int, share: Words, proof: bytes, attempt: int = 0) -> bool:
-    return check_share(share, proof, CHALLENGE, attempt, dealing.layout, holder)
+    return check_share(Pieces(share), proof, CHALLENGE, attempt, dealing.layout, holder)
 
 
 @pytest.mark.parametrize("n", [3, 4, 8, 13, 16])
@@ -73,8 +74,8 @@ def test_a_proof_holds_for_its_own_challenge_and_attempt_alone() -> None:
     proof, share = prove(dealing, CHALLENGE, 1), share_of(dealing, 0)
     assert agrees(dealing, 0, share, proof, attempt=1)
     assert not agrees(dealing, 0, share, proof, attempt=2)
-    assert not check_share(share, proof, CHALLENGE[::-1], 1, dealing.layout, 0)
-    assert not check_share(share, proof, CHALLENGE, 1, dealing.layout, 3)
+    assert not check_share(Pieces(share), proof, CHALLENGE[::-1], 1, dealing.layout, 0)
+    assert not check_share(Pieces(share), proof, CHALLENGE, 1, dealing.layout, 3)
 
 
 def test_a_proof_is_the_masked_combination_in_coefficients() -> None:

@@ -19,14 +19,13 @@ from gossip.quantise import (
     average,
     check_sum,
     gradient_scale,
-    pack_payload,
-    quantise_gradient,
-    quantise_update,
+    quantise_payload,
     unpack_sum,
     update_bound,
     update_scale,
 )
 from gossip.spec import HALF, MAX_WEIGHT, TaskSpec
+from tests.helpers.integers import quantise_gradient, quantise_update
 
 SPEC = TaskSpec(
     task="test", dimension=31, features=3, rounds=5, clip_norm_micro=2_000_000, max_weight=1000,
@@ -172,30 +171,35 @@ def test_honest_sums_pass_at_full_length(dealers: int, dimension: int) -> None:
     assert check_sum(honest_sum(dealers, 3.0, task), task, TRAINING, dealers) is None
 
 
-def test_sums_survive_packing() -> None:
+def test_a_payload_holds_each_part_in_its_place() -> None:
     layout = Layout.for_round(Parameters.of_size(8), SPEC, TRAINING)
-    total = honest_sum(3, 1.0)
-    words = pack_payload(total.update, total.weight, total.gradient, total.gradient_weight, layout)
-    found = unpack_sum(words, SPEC, TRAINING, 3)
+    update, gradient = vector(31, 1.5), vector(31, 2.5, seed=1)
+    words = quantise_payload(update, 700, gradient, 300, SPEC, TRAINING, layout, seeded(5))
+    source = seeded(5)
+    found = unpack_sum(words, SPEC, TRAINING, 1)
     assert found.gradient is not None
-    assert np.array_equal(found.update, total.update)
-    assert np.array_equal(found.gradient, total.gradient)
-    assert (found.weight, found.gradient_weight) == (total.weight, total.gradient_weight)
+    assert np.array_equal(found.update, quantise_update(update, 700, SPEC, TRAINING, source))
+    assert np.array_equal(found.gradient, quantise_gradient(gradient, 300, SPEC, source))
+    assert (found.weight, found.gradient_weight) == (700, 300)
 
 
-def test_statistics_survive_packing() -> None:
+def test_a_payload_of_statistics_holds_them_and_their_weight() -> None:
     layout = Layout.for_round(Parameters.of_size(8), SPEC, STATISTICS)
-    update = np.array([5, -5, 0, 1, 2, 3])
-    found = unpack_sum(pack_payload(update, 9, None, 0, layout), SPEC, STATISTICS, 3)
+    statistics = np.array([0.5, 7.0, -7.0, 1.0, -1.0, 0.0])
+    words = quantise_payload(statistics, 9, None, 0, SPEC, STATISTICS, layout, seeded(5))
+    found = unpack_sum(words, SPEC, STATISTICS, 1)
+    expected = quantise_update(statistics, 9, SPEC, STATISTICS, seeded(5))
     assert (found.update.tolist(), found.weight, found.gradient, found.gradient_weight) == (
-        update.tolist(), 9, None, 0,
+        expected.tolist(), 9, None, 0,
     )  # fmt: skip
 
 
 def test_parts_that_do_not_fill_a_payload_are_refused() -> None:
     layout = Layout.for_round(Parameters.of_size(8), SPEC, TRAINING)
     with pytest.raises(LocalError):
-        pack_payload(np.zeros(31, np.int64), 1, None, 0, layout)
+        quantise_payload(np.zeros(31), 1, None, 0, SPEC, TRAINING, layout, seeded(0))
+    with pytest.raises(LocalError):
+        quantise_payload(np.zeros(31), 1, np.zeros(30), 1, SPEC, TRAINING, layout, seeded(0))
     with pytest.raises(LocalError):
         unpack_sum(to_field(np.zeros(63, np.int64)), SPEC, TRAINING, 3)
     with pytest.raises(LocalError):

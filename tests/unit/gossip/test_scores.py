@@ -14,13 +14,7 @@ from gossip.field import to_field
 from gossip.lagrange import basis
 from gossip.layout import Layout
 from gossip.parameters import MODULUS, Parameters
-from gossip.quantise import (
-    gradient_scale,
-    quantise_gradient,
-    quantise_update,
-    update_bound,
-    update_scale,
-)
+from gossip.quantise import gradient_scale, update_bound, update_scale
 from gossip.scores import (
     MAX_PPM,
     Direction,
@@ -34,6 +28,7 @@ from gossip.scores import (
 )
 from gossip.shamir import deal, open_blob
 from gossip.spec import HALF, MICRO, TaskSpec
+from tests.helpers.integers import quantise_gradient, quantise_update
 
 SPEC = TaskSpec(
     task="test", dimension=31, features=0, rounds=5, clip_norm_micro=2_000_000, max_weight=1000,
