@@ -17,6 +17,18 @@ class ChainUnavailable(LedgerError):
     """The endpoint cannot be reached, answers too late, or answers what no chain would answer."""
 
 
+class AnswerTooLarge(ChainUnavailable):
+    """The endpoint's answer is larger than any that was asked for.
+
+    Attributes:
+        limit_bytes: where it was cut off.
+    """
+
+    def __init__(self, limit_bytes: int) -> None:
+        super().__init__(f"the endpoint's answer is larger than {limit_bytes} bytes")
+        self.limit_bytes = limit_bytes
+
+
 class WrongChain(LedgerError):
     """The endpoint serves another chain, or one that cannot run the contracts.
 

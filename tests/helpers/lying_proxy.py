@@ -27,6 +27,7 @@ class Refusal:
 
     code: int
     message: str
+    data: str | None = None
 
 
 TIMEOUT_SECONDS: Final = 10
