@@ -17,6 +17,7 @@ from eth_typing import URI
 from eth_utils.exceptions import ValidationError
 from hexbytes import HexBytes
 from urllib3.exceptions import HTTPError
+from urllib3.exceptions import TimeoutError as UrllibTimeout
 from web3 import HTTPProvider, Web3
 from web3.exceptions import (
     BadFunctionCallOutput,
@@ -35,6 +36,7 @@ from ledger.errors import (
     AnswerTooLarge,
     ChainUnavailable,
     LedgerError,
+    NoAnswer,
     NoContract,
     Reverted,
     TransactionFailed,
@@ -85,8 +87,10 @@ def translated() -> Iterator[None]:
         raise TransactionFailed(f"the endpoint refused: {printable(_rpc_message(error))}") from error
     except BlockNotFound as error:
         raise TransactionFailed("the chain has no such block, or no longer knows its state") from error
+    except (requests.exceptions.Timeout, TimeoutError, UrllibTimeout) as error:
+        raise NoAnswer(f"the endpoint was silent for {REQUEST_SECONDS:.0f} seconds") from error
     except requests.exceptions.ConnectionError as error:
-        raise ChainUnavailable("nothing answers at the RPC URL: is the chain running, and the URL right?") from error
+        raise NoAnswer("nothing answers at the RPC URL: is the chain running, and the URL right?") from error
     except (
         requests.exceptions.MissingSchema,
         requests.exceptions.InvalidSchema,
@@ -95,7 +99,7 @@ def translated() -> Iterator[None]:
         raise ChainUnavailable("the RPC URL is none: it begins with http:// or https:// and names a host") from error
     except requests.exceptions.HTTPError as error:
         status = "an error" if error.response is None else f"HTTP status {error.response.status_code}"
-        raise ChainUnavailable(f"the RPC URL answers with {status}: is it a chain's endpoint?") from error
+        raise NoAnswer(f"the RPC URL answers with {status}: is it a chain's endpoint?") from error
     except BadFunctionCallOutput as error:
         raise ChainUnavailable("the contracts do not answer: is it another chain, or one begun anew?") from error
     except (Web3Exception, requests.RequestException, HTTPError, DecodingError, ValidationError) as error:
@@ -161,7 +165,7 @@ class _Provider(HTTPProvider):
                 if len(body) > MAX_ANSWER_BYTES:
                     raise AnswerTooLarge(MAX_ANSWER_BYTES)
                 if time.monotonic() > deadline:
-                    raise ChainUnavailable(f"the endpoint took more than {REQUEST_SECONDS:.0f} seconds to answer")
+                    raise NoAnswer(f"the endpoint took more than {REQUEST_SECONDS:.0f} seconds to answer")
         return bytes(body)
 
 

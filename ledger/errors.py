@@ -17,6 +17,10 @@ class ChainUnavailable(LedgerError):
     """The endpoint cannot be reached, answers too late, or answers what no chain would answer."""
 
 
+class NoAnswer(ChainUnavailable):
+    """The endpoint did not answer, or too late, or said that it cannot now; asked again, it may."""
+
+
 class AnswerTooLarge(ChainUnavailable):
     """The endpoint's answer is larger than any that was asked for.
 

@@ -6,8 +6,8 @@ from typing import Final
 
 FIRST_BLOCKS: Final = 2_000
 MOST_BLOCKS: Final = 1 << 17
-FULL_LOGS: Final = 500
-"""Logs in an answer from which on the next question is not about more blocks."""
+FULL_LOGS: Final = 100
+"""Logs in an answer from which on the next question is not about more blocks, and from twice as many about fewer."""
 
 
 class Pages:
@@ -30,6 +30,8 @@ class Pages:
         self._next += self._size
         if logs < FULL_LOGS:
             self._size = min(2 * self._size, self._most)
+        elif logs >= 2 * FULL_LOGS:
+            self._size = max(1, self._size // 2)
 
     def refused(self, error: Exception) -> None:
         """The endpoint did not answer about so many blocks.

@@ -38,6 +38,12 @@ def test_full_answers_do_not_grow() -> None:
     assert {last - first for first, last in spans(Pages(0, 10 * FIRST_BLOCKS - 1), FULL_LOGS)} == {FIRST_BLOCKS - 1}
 
 
+def test_crowded_blocks_are_asked_about_in_shorter_spans() -> None:
+    found = spans(Pages(0, 10 * FIRST_BLOCKS), 2 * FULL_LOGS)
+    assert [last - first + 1 for first, last in found[:3]] == [FIRST_BLOCKS, FIRST_BLOCKS // 2, FIRST_BLOCKS // 4]
+    assert {last - first + 1 for first, last in found[-9:]} == {1}
+
+
 def test_after_a_refusal_no_question_is_as_long_again() -> None:
     pages = Pages(0, 10**6)
     pages.refused(REFUSAL)
