@@ -124,3 +124,19 @@ class PortTaken(LedgerError):
 
 class InvalidRoster(LedgerError):
     """The registry holds what no deployment by this package writes: text or addresses that are none."""
+
+
+class ForgedReport(LedgerError):
+    """A signed report that its signer did not sign."""
+
+
+class BooksMismatch(LedgerError):
+    """Rewards on the ledger do not follow from its scores.
+
+    Attributes:
+        round_id: the first round where they do not.
+    """
+
+    def __init__(self, round_id: int) -> None:
+        super().__init__(f"the rewards of round {round_id} do not follow from the scores: run mycelia audit")
+        self.round_id = round_id

@@ -86,6 +86,8 @@ _ADVICE: Final = {
     "score": "If another endpoint shows the same, a quorum signed scores that the rules do not allow: ask the signers.",
     "rewards": "If another endpoint shows the same, a quorum signed false pay: tell all members before the dispute "
     "window ends, and activate nothing.",
+    "rewards.unknown": "Settle the finding before this one; until then nobody can check pay from that round on.",
+    "root.unknown": _ASK_ANOTHER,
     "root": "If another endpoint shows the same, false rewards became active: tell all members before anybody claims.",
     "root.unfunded": "Ask who was to fund the vault; until then not every claim can be paid.",
     "claim": "If another endpoint shows the same, money went out that was not earned: keep this report as evidence.",

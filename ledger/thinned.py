@@ -22,8 +22,12 @@ class Thinned:
         self._newest: Point | None = None
 
     def add(self, round_id: int, values: Sequence[int]) -> None:
-        """One more point, after all others."""
-        self._newest = (round_id, tuple(values))
+        """One more point, after all others; a second one of the same round takes the place of the first."""
+        before, self._newest = self._newest, (round_id, tuple(values))
+        if before is not None and before[0] == round_id:
+            if self._kept[-1] == before:
+                self._kept[-1] = self._newest
+            return
         if self._count % self._step == 0:
             self._kept.append(self._newest)
         self._count += 1

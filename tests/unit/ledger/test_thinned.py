@@ -19,6 +19,16 @@ def test_any_history_keeps_its_ends_and_few_points_between_them(count: int) -> N
     assert all(values == (number, 2 * number) for number, values in curve.points)
 
 
+@pytest.mark.parametrize("before", [0, 1, 5, 20])
+def test_of_one_round_the_last_point_counts(before: int) -> None:
+    curve = Thinned(most=10)
+    for number in range(before):
+        curve.add(number, [0])
+    for value in range(4):
+        curve.add(before, [value])
+    assert [values for number, values in curve.points if number == before] == [(3,)]
+
+
 def test_a_short_history_is_kept_whole() -> None:
     curve = Thinned(most=10)
     for number in range(10):
