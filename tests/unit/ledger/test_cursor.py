@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from itertools import product
 from random import Random
 
 import pytest
@@ -16,16 +17,17 @@ from ledger.errors import ChainUnavailable
 class FakeChain:
     """Blocks with an event each, or none; `between` is called before every answer."""
 
-    def __init__(self, first_block: int = 0) -> None:
+    def __init__(self, first_block: int = 0, every: int = 1) -> None:
         self.blocks: list[tuple[bytes, str | None]] = []
         self.first_block = first_block
         self.between: Callable[[], None] = lambda: None
+        self.every = every
         self._serial = 0
 
-    def grow(self, count: int, every: int = 1) -> None:
+    def grow(self, count: int, every: int | None = None) -> None:
         for _ in range(count):
             self._serial += 1
-            event = f"event {self._serial}" if self._serial % every == 0 else None
+            event = f"event {self._serial}" if self._serial % (every or self.every) == 0 else None
             self.blocks.append((keccak(b"%d" % self._serial), event))
 
     def reorganise(self, depth: int, count: int) -> None:
@@ -47,6 +49,11 @@ class FakeChain:
         return self.blocks[number][0] if number <= self.head else None
 
     def events(self, first_block: int, last_block: int) -> list[tuple[int, bytes, tuple[int, str]]]:
+        # In two pages, as endpoints may have it.
+        middle = (first_block + last_block) // 2
+        return [*self._page(first_block, middle), *self._page(middle + 1, last_block)]
+
+    def _page(self, first_block: int, last_block: int) -> list[tuple[int, bytes, tuple[int, str]]]:
         self.between()
         span = range(first_block, min(last_block, self.head) + 1)
         return [(n, self.blocks[n][0], (n, str(self.blocks[n][1]))) for n in span if self.blocks[n][1]]
@@ -119,23 +126,30 @@ def test_a_reorganisation_beyond_everything_remembered_begins_again() -> None:
 
 
 def test_a_reorganisation_between_two_questions_mixes_no_two_histories() -> None:
-    for moment in range(1, 7):
-        chain, reader = FakeChain(), Reader()
+    for moment, depth, every in product(range(1, 9), (5, 15, 25), (1, 3)):
+        chain, reader = FakeChain(every=every), Reader()
         chain.grow(30)
         reader.catch_up(chain)
-        chain.grow(10)
+        chain.grow(20)
         asked = [0]
 
-        def strike(chain: FakeChain = chain, asked: list[int] = asked, moment: int = moment) -> None:
+        def strike(chain: FakeChain = chain, asked: list[int] = asked, moment: int = moment, d: int = depth) -> None:
             asked[0] += 1
             if asked[0] == moment:
-                chain.reorganise(15, 15)
+                chain.reorganise(d, d)
 
         chain.between = strike
         reader.catch_up(chain)
         chain.between = lambda: None
         reader.catch_up(chain)
-        assert reader.held == chain.truth, moment
+        assert reader.held == chain.truth, (moment, depth, every)
+
+
+def test_a_head_that_is_not_there_is_given_up() -> None:
+    chain = FakeChain()
+    chain.grow(10)
+    with pytest.raises(ChainUnavailable):
+        advance(START, chain, chain.head + 5)
 
 
 def test_a_chain_that_never_rests_is_given_up() -> None:

@@ -81,9 +81,15 @@ def test_an_endpoint_that_refuses_newer_transactions_gets_an_older_one(
     assert sent_type(proxy, send(connection, key)) == 0
 
 
-def test_of_two_refusals_the_first_is_told(proxy: LyingProxy) -> None:
-    with pytest.raises(TransactionFailed, match=r"(?i)insufficient|balance|funds"):
-        Connection(proxy.url).send(key_of("poor").secret, {"to": TO, "value": 1}, GAS)
+def test_of_two_refusals_the_first_is_told(proxy: LyingProxy, key: PrivateKey, monkeypatch: pytest.MonkeyPatch) -> None:
+    connection = Connection(proxy.url)
+
+    def refuse(raw: bytes) -> None:
+        raise TransactionFailed("the account is frozen" if raw[0] == 2 else "too old a transaction")
+
+    monkeypatch.setattr(connection, "broadcast", refuse)
+    with pytest.raises(TransactionFailed, match="frozen"):
+        send(connection, key)
 
 
 def test_a_lost_answer_to_a_transaction_that_arrived_is_not_sent_twice(proxy: LyingProxy, key: PrivateKey) -> None:
