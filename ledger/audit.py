@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from ledger.audit_deployment import audit_deployment
-from ledger.audit_rounds import Progress, RoundsAudit
+from ledger.audit_registry import RegistryAudit
+from ledger.audit_rounds import Progress, RoundsAudit, Work
 from ledger.audit_vault import VaultAudit
 from ledger.connection import Connection
-from ledger.findings import AuditReport, Checked, Finding, Notebook
+from ledger.finality import INSTANT, Finality
+from ledger.findings import AuditReport, Checked, Curves, Finding, MemberSummary, Notebook
 from ledger.trail import Trail
 from ledger.types import checked_address
 
@@ -20,8 +24,9 @@ def audit(
     *,
     expect_chain_id: int | None = None,
     first_block: int = 0,
+    finality: Finality = INSTANT,
 ) -> AuditReport:
-    """What is wrong with the deployment behind `registry`, up to the newest block.
+    """What is wrong with the deployment behind `registry`, up to the newest final block.
 
     Rebuilds the roster, every round, pay and the tree of cumulative rewards from events, and compares them with the
     contracts' storage, code and balance.  Memory does not grow with the number of rounds.  The endpoint has to know
@@ -33,6 +38,7 @@ def audit(
         progress: called with the rounds that were checked and those there are.
         expect_chain_id: chain id that the endpoint has to serve, if known.
         first_block: no event of the deployment is older.
+        finality: which blocks count as final.
 
     Raises:
         ValueError: `registry` is no address.
@@ -41,12 +47,45 @@ def audit(
         NoContract: there is no code at the registry's address.
     """
     address = checked_address(registry)
-    trail = Trail(Connection(rpc_url, expect_chain_id), first_block)
+    return audit_trail(Trail(Connection(rpc_url, expect_chain_id), first_block, finality), address, progress)
+
+
+def audit_trail(trail: Trail, registry: str, progress: Progress | None = None) -> AuditReport:
+    """What is wrong with the deployment behind `registry`, as `trail` shows it.
+
+    Raises:
+        ChainUnavailable: the endpoint does not answer, or answers what no chain would.
+        NoContract: there is no code at the registry's address.
+    """
     notebook = Notebook()
-    deployment = audit_deployment(trail, address, notebook)
+    seen: dict[str, Any] = {}
+    deployment = audit_deployment(trail, registry, notebook)
     if deployment is not None:
-        rounds = RoundsAudit(trail, deployment, notebook, progress)
-        VaultAudit(trail, deployment, rounds, notebook).run()
-        rounds.advance()
-        notebook.checked.wei = sum(rounds.rewards.cumulative or ())
-    return notebook.report(trail.chain_id, address, trail.block)
+        members = RegistryAudit(trail, deployment, notebook)
+        rounds = RoundsAudit(trail, deployment, members, notebook, progress)
+        vault = VaultAudit(trail, deployment, members, rounds, notebook)
+        for part in (vault, rounds, members):
+            part.finish()
+        seen = {"members": _summaries(members, rounds, vault), "funded_wei": vault.funded_wei}
+        seen["curves"] = Curves(rounds.scored.points, rounds.earned.points, vault.paid.points)
+    trail.confirm()
+    return notebook.report(
+        trail.chain_id, registry, trail.block, block_hash=trail.block_hash, block_time=trail.block_time, **seen
+    )
+
+
+def _summaries(members: RegistryAudit, rounds: RoundsAudit, vault: VaultAudit) -> tuple[MemberSummary, ...]:
+    earned = rounds.rewards.cumulative
+    done = [*rounds.work, *(Work() for _ in members.accounts[len(rounds.work) :])]
+    return tuple(
+        MemberSummary(
+            name=name,
+            account=account,
+            rounds_dealt=work.rounds_dealt,
+            results_signed=work.results_signed,
+            score_ppm=work.score_ppm,
+            earned_wei=None if earned is None else sum(earned[index : index + 1]),
+            claimed_wei=vault.claimed_wei(index),
+        )
+        for index, (name, account, work) in enumerate(zip(members.names, members.accounts, done, strict=False))
+    )

@@ -1,46 +1,27 @@
-"""First part of an audit: are these the contracts, who are the members, and by which rules do they work?"""
+"""First part of an audit: are these the contracts, and do they belong together?"""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, Final
+from dataclasses import dataclass
 
-from eth_abi.abi import encode
 from eth_hash.auto import keccak
 from eth_utils.address import to_checksum_address
 
 from ledger import artifacts
 from ledger.errors import NoContract
-from ledger.findings import Notebook, shown
-from ledger.trail import Event, Trail
-from ledger.types import VaultTerms, compute_config_digest, domain_separator
-
-MAX_MEMBERS: Final = 256
-MAX_ROSTERS: Final = 10_000
-
-
-@dataclass(frozen=True, slots=True)
-class KnownRoster:
-    """What one roster version bound its members to."""
-
-    version: int
-    signers: tuple[str, ...]
-    quorum: int
-    spec_digest: bytes
+from ledger.findings import Notebook
+from ledger.trail import Trail
+from ledger.types import VaultTerms, domain_separator
 
 
 @dataclass(frozen=True, slots=True)
 class Deployment:
-    """What the rounds and the vault are held to.
+    """The contracts of one consortium, and what their code says.
 
     Attributes:
         chain_id, registry, ledger, vault: where it is.
         terms: what the vault pays, as its code has them.
-        accounts: address of each member's account, by roster index.
-        rosters: by config digest, as computed from the events.
-        training_rounds: how many the published spec has; None if it cannot be read.
     """
 
     chain_id: int
@@ -48,19 +29,6 @@ class Deployment:
     ledger: str
     vault: str
     terms: VaultTerms
-    accounts: tuple[str, ...]
-    rosters: Mapping[bytes, KnownRoster]
-    training_rounds: int | None
-
-
-@dataclass(slots=True)
-class _Registry:
-    """The registry's events, replayed."""
-
-    members: list[Mapping[str, Any]] = field(default_factory=list)
-    specs: dict[bytes, bytes] = field(default_factory=dict)
-    spec_digest: bytes = b""
-    rosters: dict[bytes, KnownRoster] = field(default_factory=dict)
 
 
 def audit_deployment(trail: Trail, registry: str, notebook: Notebook) -> Deployment | None:
@@ -82,17 +50,12 @@ def audit_deployment(trail: Trail, registry: str, notebook: Notebook) -> Deploym
     if numbers is None:
         return None
 
-    replayed = _replay(trail, registry, notebook)
-    _compare_with_storage(trail, registry, replayed, notebook)
     return Deployment(
         chain_id=trail.chain_id,
         registry=registry,
         ledger=ledger,
         vault=vault,
         terms=_terms(numbers, notebook),
-        accounts=tuple(to_checksum_address(member["account"]) for member in replayed.members),
-        rosters=replayed.rosters,
-        training_rounds=_training_rounds(replayed.specs.get(replayed.spec_digest, b""), notebook),
     )
 
 
@@ -141,94 +104,6 @@ def _terms(words: Mapping[str, bytes], notebook: Notebook) -> VaultTerms:
     except ValueError as error:
         notebook.note("vault.terms", f"the vault's terms are none that its constructor accepts: {error}")
         return VaultTerms(0, 0, 0)
-
-
-def _replay(trail: Trail, registry: str, notebook: Notebook) -> _Registry:
-    replayed = _Registry()
-    for event in trail.events("MemberRegistry", registry):
-        if event.name == "MemberAdmitted":
-            _admit(replayed, event, notebook)
-        elif event.name == "SpecAdopted":
-            _adopt_spec(replayed, event, notebook)
-        elif event.name == "RosterChanged":
-            _change_roster(replayed, event, trail.chain_id, registry, notebook)
-        else:
-            notebook.note("log.unreadable", f"a log of the registry: {shown(event.values.get('reason'))}")
-        if len(replayed.members) > MAX_MEMBERS or len(replayed.rosters) > MAX_ROSTERS:
-            notebook.note("roster.size", "the registry's events tell of more members than a registry can hold")
-            break
-    notebook.checked.members = len(replayed.members)
-    return replayed
-
-
-def _admit(replayed: _Registry, event: Event, notebook: Notebook) -> None:
-    if notebook.expect(
-        "roster.member", "the index of an admitted member", len(replayed.members), event.values["index"]
-    ):
-        replayed.members.append(event.values)
-
-
-def _adopt_spec(replayed: _Registry, event: Event, notebook: Notebook) -> None:
-    spec = event.values["spec"]
-    notebook.expect("spec.digest", "the digest in SpecAdopted", keccak(spec), event.values["specDigest"])
-    # Only the newest one is needed: rounds name it through their config digest.
-    replayed.spec_digest, replayed.specs = keccak(spec), {keccak(spec): spec}
-
-
-def _change_roster(replayed: _Registry, event: Event, chain_id: int, registry: str, notebook: Notebook) -> None:
-    version = len(replayed.rosters) + 1
-    signers = tuple(to_checksum_address(member["signer"]) for member in replayed.members)
-    roster = KnownRoster(version, signers, 2 * len(signers) // 3 + 1, replayed.spec_digest)
-    found = event.values
-    notebook.expect("roster.version", "the roster version", version, found["rosterVersion"])
-    notebook.expect("roster.quorum", f"the quorum of roster {version}", roster.quorum, found["quorum"])
-    everybody = (1 << len(signers)) - 1
-    notebook.expect("roster.active", f"the active members of roster {version}", everybody, found["activeBitmap"])
-    digest = compute_config_digest(chain_id, registry, version, signers, roster.quorum, roster.spec_digest)
-    notebook.expect("roster.config", f"the config digest of roster {version}", digest, found["configDigest"])
-    replayed.rosters[digest] = roster
-
-
-def _compare_with_storage(trail: Trail, registry: str, replayed: _Registry, notebook: Notebook) -> None:
-    def stored(name: str, *args: object) -> Any:
-        return trail.view("MemberRegistry", registry, name, *args)
-
-    def expect(name: str, expected: object) -> bool:
-        return notebook.expect("roster.storage", f"{name} in the registry's storage", expected, stored(name))
-
-    if not replayed.rosters:
-        notebook.note("roster.missing", "the registry's events tell of no roster")
-        return
-    digest, roster = list(replayed.rosters.items())[-1]
-    expect("rosterVersion", roster.version)
-    expect("quorum", roster.quorum)
-    expect("activeBitmap", (1 << len(roster.signers)) - 1)
-    expect("specDigest", roster.spec_digest)
-    expect("configDigest", digest)
-    if not expect("memberCount", len(replayed.members)):
-        return
-    for index, member in enumerate(replayed.members):
-        fields = tuple(member[name] for name in ("account", "signer", "name", "peerId", "netAddress"))
-        notebook.expect("roster.member", f"member {index} in storage", fields, stored("member", index))
-    _check_roster_code(trail, registry, roster, stored("rosterCode"), notebook)
-
-
-def _check_roster_code(trail: Trail, registry: str, roster: KnownRoster, address: str, notebook: Notebook) -> None:
-    types = ["uint256", "address", "uint64", "address[]", "uint256", "bytes32"]
-    values = [trail.chain_id, registry, roster.version, roster.signers, roster.quorum, roster.spec_digest]
-    if trail.code(to_checksum_address(address)) != encode(types, values):
-        notebook.note("code.roster", "the signers that the ledger reads are not those of the roster")
-
-
-def _training_rounds(spec: bytes, notebook: Notebook) -> int | None:
-    try:
-        rounds = json.loads(spec)["rounds"]
-    except (ValueError, TypeError, KeyError, RecursionError):
-        rounds = None
-    if isinstance(rounds, int) and not isinstance(rounds, bool) and rounds >= 1:
-        return rounds
-    notebook.note("spec.unreadable", "the published spec names no number of rounds")
-    return None
 
 
 def _address(word: bytes) -> str:

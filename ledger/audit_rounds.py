@@ -1,17 +1,21 @@
-"""Second part of an audit: every recorded round, its signatures, its scores, and the rewards that follow."""
+"""Third part of an audit: every recorded round, its signatures, its scores, and the rewards that follow."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Final
 
 from eth_hash.auto import keccak
 
-from ledger.audit_deployment import Deployment, KnownRoster
-from ledger.findings import Notebook, shown
+from ledger.audit_deployment import Deployment
+from ledger.audit_registry import KnownRoster, RegistryAudit
+from ledger.findings import Notebook
 from ledger.model import recover_signer
+from ledger.replay import Replay
 from ledger.rewards import pay, rewards_root, unpack_scores
+from ledger.thinned import Thinned
 from ledger.trail import Event, Trail
 from ledger.types import (
     ABANDONED,
@@ -50,51 +54,77 @@ class Rewards:
     block: int
 
 
-class RoundsAudit:
+@dataclass(slots=True)
+class Work:
+    """What one member did in all rounds.
+
+    Attributes:
+        rounds_dealt: settled training rounds whose sum holds its update.
+        results_signed: results that carry its valid signature.
+        score_ppm: sum of its scores.
+    """
+
+    rounds_dealt: int = 0
+    results_signed: int = 0
+    score_ppm: int = 0
+
+
+class RoundsAudit(Replay):
     """Goes through the rounds once, as far as asked, and keeps nothing of them but what the next one needs.
 
     Attributes:
         rewards: after the last round that was checked.
+        work: what each member did, by roster index.
+        scored, earned: sums of the scores and of the rewards over the rounds, for whoever wants to see them.
     """
 
     def __init__(
-        self, trail: Trail, deployment: Deployment, notebook: Notebook, progress: Progress | None = None
+        self,
+        trail: Trail,
+        deployment: Deployment,
+        registry: RegistryAudit,
+        notebook: Notebook,
+        progress: Progress | None = None,
     ) -> None:
-        self._trail = trail
+        super().__init__(trail, "RoundLedger", deployment.ledger, notebook, {"RoundRecorded": self._on_recorded})
         self._deployment = deployment
-        self._notebook = notebook
+        self._registry = registry
         self._progress = progress
-        self._events = trail.events("RoundLedger", deployment.ledger)
-        self._recorded: int = trail.view("RoundLedger", deployment.ledger, "nextRound")
+        self._recorded: int = self.stored("nextRound")
         self._next = 0
         self._last_digest = EMPTY
         self._last_model: bytes | None = None
         self._awaits_scores: int | None = None  # dealers of the last settled training round without scores
-        self.rewards = Rewards(-1, EMPTY, 0, (0,) * len(deployment.accounts), 0)
+        self.rewards = Rewards(-1, EMPTY, 0, (), 0)
+        self.work: list[Work] = []
+        self.scored = Thinned()
+        self.earned = Thinned()
 
-    def advance(self, through: int | None = None) -> None:
-        """Checks the rounds up to and with `through`, or all; notes those that are missing at the end."""
-        while through is None or self._next <= through:
-            event = next(self._events, None)
-            if event is None:
-                self._skip_to(self._recorded)
-                return
-            if event.name != "RoundRecorded":
-                self._notebook.note("log.unreadable", f"a log of the ledger: {shown(event.values.get('reason'))}")
-            else:
-                self._place(event)
+    def advance_through(self, round_id: int) -> None:
+        """Checks the rounds up to and with this one."""
+        while self._next <= round_id and self.peek() is not None:
+            self.step()
+        if self.peek() is None:
+            self._skip_to(self._recorded)
 
-    def _place(self, event: Event) -> None:
+    def finish(self) -> None:
+        """Checks the rest; notes those that are missing."""
+        self.advance()
+        self._skip_to(self._recorded)
+        self.notebook.checked.wei = sum(self.rewards.cumulative or ())
+
+    def _on_recorded(self, event: Event) -> None:
+        self._registry.advance(event.place)
         round_id = event.values["round"]
         if round_id >= self._recorded:
-            self._notebook.note("round.extra", "an event tells of a round that the ledger has not recorded", round_id)
+            self.notebook.note("round.extra", "an event tells of a round that the ledger has not recorded", round_id)
         elif round_id < self._next:
-            self._notebook.note("round.order", "an event tells of this round out of its turn", round_id)
+            self.notebook.note("round.order", "an event tells of this round out of its turn", round_id)
         else:
             self._skip_to(round_id)
             self._check(event, round_id)
             self._next = round_id + 1
-            self._notebook.checked.rounds += 1
+            self.notebook.checked.rounds += 1
             if self._progress is not None:
                 self._progress(self._next, self._recorded)
 
@@ -102,7 +132,7 @@ class RoundsAudit:
         if self._next >= round_id:
             return
         span = f"round {self._next}" if round_id == self._next + 1 else f"rounds {self._next} to {round_id - 1}"
-        self._notebook.note("round.missing", f"no event tells of {span}, which the ledger recorded", self._next)
+        self.notebook.note("round.missing", f"no event tells of {span}, which the ledger recorded", self._next)
         self._last_digest = self._stored(round_id - 1)
         self._last_model = self._awaits_scores = None
         self._next = round_id
@@ -112,30 +142,33 @@ class RoundsAudit:
         result = RoundResult(*event.values["result"])
         stored = self._stored(round_id)
         self._check_digest(result, event.values["digest"], stored, round_id)
-        roster = self._deployment.rosters.get(result.config)
+        roster = self._registry.rosters.get(result.config)
         if roster is None:
-            self._notebook.note("round.config", "the result names a roster that never was", round_id)
+            self.notebook.note("round.config", "the result names a roster that never was", round_id)
             self._lose_rewards()
             self.rewards = Rewards(round_id, result.rewards, result.rewards_total, None, event.block)
         else:
+            self.work += [Work() for _ in range(len(roster.signers) - len(self.work))]
             self._check_content(result, roster, round_id)
             self._check_signatures(result, roster, event.values["signers"], event.values["signatures"], round_id)
             scores = self._checked_scores(result, event.values["scores"], len(roster.signers), round_id)
             self._check_rewards(result, scores, event.block, round_id)
+            self._count(result, scores, round_id)
         self._last_digest = stored
         self._last_model = result.model
 
     def _check_digest(self, result: RoundResult, told: bytes, stored: bytes, round_id: int) -> None:
-        expect = self._notebook.expect
+        expect = self.notebook.expect
         expect("round.number", "the number in the result", round_id, result.round, round_id)
         expect("round.digest", "the digest in the event", result.struct_hash(), told, round_id)
         expect("round.storage", "the digest in the ledger's storage", result.struct_hash(), stored, round_id)
         expect("round.previous", "the result named as the one before", self._last_digest, result.previous, round_id)
 
     def _check_content(self, result: RoundResult, roster: KnownRoster, round_id: int) -> None:
-        note, expect = self._notebook.note, self._notebook.expect
-        if (rounds := self._deployment.training_rounds) is not None:
-            expect("round.kind", "the kind of the round", kind_of(round_id, rounds), result.kind, round_id)
+        note, expect = self.notebook.note, self.notebook.expect
+        if roster.training_rounds is not None:
+            kind = kind_of(round_id, roster.training_rounds)
+            expect("round.kind", "the kind of the round", kind, result.kind, round_id)
         if result.outcome not in _OUTCOMES:
             note("round.outcome", f"the outcome {result.outcome} does not exist", round_id)
         n = len(roster.signers)
@@ -154,7 +187,7 @@ class RoundsAudit:
     def _check_signatures(
         self, result: RoundResult, roster: KnownRoster, signers: int, signatures: bytes, round_id: int
     ) -> None:
-        note = self._notebook.note
+        note = self.notebook.note
         if signers >> len(roster.signers):
             note("round.signers", "somebody outside the roster is a signer", round_id)
             return
@@ -167,26 +200,27 @@ class RoundsAudit:
         for place, index in enumerate(members_of(signers)):
             signature = signatures[SIGNATURE_BYTES * place : SIGNATURE_BYTES * (place + 1)]
             if recover_signer(digest, signature) == roster.signers[index]:
-                self._notebook.checked.signatures += 1
+                self.notebook.checked.signatures += 1
+                self.work[index].results_signed += 1
             else:
                 note("round.signature", f"the signature of member {index} is not that member's", round_id)
 
     def _checked_scores(self, result: RoundResult, packed: bytes, n: int, round_id: int) -> tuple[int, ...] | None:
         digest = keccak(packed) if packed else EMPTY
-        self._notebook.expect("score.hash", "the digest of the scores", result.scores, digest, round_id)
+        self.notebook.expect("score.hash", "the digest of the scores", result.scores, digest, round_id)
         try:
             scores = unpack_scores(packed, n)
         except ValueError as error:
-            self._notebook.note("score.length", str(error), round_id)
+            self.notebook.note("score.length", str(error), round_id)
             return None
         if scores is not None and self._awaits_scores is None:
             # After a gap nobody can tell which round they are for.
             if self.rewards.cumulative is not None:
-                self._notebook.note("score.unexpected", "there is no training round left to score", round_id)
+                self.notebook.note("score.unexpected", "there is no training round left to score", round_id)
         elif scores is not None:
             strangers = [i for i, score in enumerate(scores) if score and not (self._awaits_scores or 0) >> i & 1]
             if strangers:
-                self._notebook.note("score.stranger", f"members {strangers} have a score without an update", round_id)
+                self.notebook.note("score.stranger", f"members {strangers} have a score without an update", round_id)
         return scores
 
     def _check_rewards(self, result: RoundResult, scores: Sequence[int] | None, block: int, round_id: int) -> None:
@@ -194,33 +228,43 @@ class RoundsAudit:
             self._awaits_scores = None
         if result.kind == TRAINING and result.outcome == SETTLED:
             self._awaits_scores = result.dealers
-        cumulative = self._cumulative(result, scores)
+        cumulative = self._cumulative(result, scores, len(self.work))
         if cumulative is not None:
-            self._notebook.checked.leaves += len(cumulative)
-            right = self._notebook.expect(
+            self.notebook.checked.leaves += len(cumulative)
+            right = self.notebook.expect(
                 "rewards.total", "the sum of the rewards", sum(cumulative), result.rewards_total, round_id
             )
-            right &= self._notebook.expect(
+            right &= self.notebook.expect(
                 "rewards.root", "the root of the rewards", rewards_root(cumulative), result.rewards, round_id
             )
             # What follows from a wrong sum is wrong as well; one finding says it.
             cumulative = cumulative if right else None
         self.rewards = Rewards(round_id, result.rewards, result.rewards_total, cumulative, block)
 
-    def _cumulative(self, result: RoundResult, scores: Sequence[int] | None) -> tuple[int, ...] | None:
+    def _cumulative(self, result: RoundResult, scores: Sequence[int] | None, n: int) -> tuple[int, ...] | None:
         before = self.rewards.cumulative
-        if before is None or result.dealers >> len(before) or len(scores or before) != len(before):
+        if before is None or result.dealers >> n or (scores is not None and len(scores) != n):
             return None
-        added = pay(self._deployment.terms, result.kind, result.outcome, result.dealers, scores, len(before))
-        return tuple(old + new for old, new in zip(before, added, strict=True))
+        added = pay(self._deployment.terms, result.kind, result.outcome, result.dealers, scores, n)
+        return tuple(old + new for old, new in zip_longest(before, added, fillvalue=0))
+
+    def _count(self, result: RoundResult, scores: Sequence[int] | None, round_id: int) -> None:
+        if result.kind == TRAINING and result.outcome == SETTLED:
+            for index in members_of(result.dealers & ((1 << len(self.work)) - 1)):
+                self.work[index].rounds_dealt += 1
+        for work, score in zip(self.work, scores or (), strict=False):
+            work.score_ppm += score
+        self.scored.add(round_id, [work.score_ppm for work in self.work])
+        if self.rewards.cumulative is not None:
+            self.earned.add(round_id, self.rewards.cumulative)
 
     def _lose_rewards(self) -> None:
         if self.rewards.cumulative is not None:
-            self._notebook.note("rewards.unknown", "from here on, pay cannot be computed from the events", self._next)
+            self.notebook.note("rewards.unknown", "from here on, pay cannot be computed from the events", self._next)
         self.rewards = Rewards(self._next - 1, EMPTY, 0, None, 0)
 
     def _stored(self, round_id: int) -> bytes:
-        return bytes(self._trail.view("RoundLedger", self._deployment.ledger, "resultDigest", round_id))
+        return bytes(self.stored("resultDigest", round_id))
 
 
 def kind_of(round_id: int, training_rounds: int) -> int:

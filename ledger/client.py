@@ -10,7 +10,9 @@ from eth_abi.exceptions import DecodingError
 from eth_hash.auto import keccak
 
 from ledger.connection import Connection, Key
+from ledger.cursor import START, Position, Step, advance
 from ledger.errors import ChainUnavailable, InvalidRoster, NoContract, ResultConflict, Reverted, TransactionFailed
+from ledger.finality import INSTANT, Finality
 from ledger.rewards import pack_scores, unpack_scores
 from ledger.types import EMPTY, Member, Roster, RoundRecord, RoundResult, VaultTerms
 
@@ -35,6 +37,7 @@ class LedgerClient:
         registry: address of the MemberRegistry, from which everything else is found.
         expect_chain_id: chain id that the endpoint has to serve, if known.
         first_block: no event of the deployment is older; spares long chains the search.
+        finality: which blocks count as final.
 
     Raises:
         ChainUnavailable: the endpoint does not answer as a chain does.
@@ -43,13 +46,20 @@ class LedgerClient:
     """
 
     def __init__(
-        self, rpc_url: str, registry: str, *, expect_chain_id: int | None = None, first_block: int = 0
+        self,
+        rpc_url: str,
+        registry: str,
+        *,
+        expect_chain_id: int | None = None,
+        first_block: int = 0,
+        finality: Finality = INSTANT,
     ) -> None:
         self._connection = Connection(rpc_url, expect_chain_id)
         self._registry = self._connection.contract("MemberRegistry", registry)
         self._ledger = self._named_contract("RoundLedger", self._read(self._registry, "ledger"))
         self._vault = self._named_contract("RewardVault", self._read(self._registry, "vault"))
         self._first_block = first_block
+        self._finality = finality
         self._round_seen = (0, first_block)  # a round, and the block that recorded it
 
     @property
@@ -103,6 +113,10 @@ class LedgerClient:
         """The round that is to be recorded next."""
         return int(self._read(self._ledger, "nextRound"))
 
+    def final_round(self) -> int:
+        """The round after the newest one whose record is final."""
+        return self._at_final_block(self._ledger.functions.nextRound(), "uint64") or 0
+
     def result_digest(self, round_id: int) -> bytes:
         """Struct hash of the recorded result, 32 bytes; `EMPTY` while there is none."""
         return bytes(self._read(self._ledger, "resultDigest", round_id))
@@ -134,6 +148,17 @@ class LedgerClient:
             self._round_seen = (record.result.round, record.block)
             yield record
 
+    def is_recorded(self, result: RoundResult) -> bool:
+        """Whether the ledger has recorded this very result.
+
+        Raises:
+            ResultConflict: it has recorded another one of this round.
+        """
+        recorded = self.result_digest(result.round)
+        if recorded not in (EMPTY, result.struct_hash()):
+            raise ResultConflict(result.round, recorded, result.struct_hash())
+        return recorded != EMPTY
+
     def submit(
         self, key: Key, result: RoundResult, scores: Sequence[int] | None, signers: int, signatures: bytes
     ) -> str | None:
@@ -144,7 +169,7 @@ class LedgerClient:
             Reverted: the ledger refuses it.
             TransactionFailed: the endpoint does not take it, or nobody includes it in time.
         """
-        if self._is_recorded(result):
+        if self.is_recorded(result):
             return None
         packed = b"" if scores is None else pack_scores(scores)
         gas = SUBMIT_GAS + SIGNATURE_GAS * signers.bit_count() + SCORE_GAS * (len(packed) // 8)
@@ -153,7 +178,7 @@ class LedgerClient:
             return self._send(key, call, gas)
         except (Reverted, TransactionFailed):
             # Any member may have been faster, between our look and our transaction.
-            if self._is_recorded(result):
+            if self.is_recorded(result):
                 return None
             raise
 
@@ -206,11 +231,30 @@ class LedgerClient:
         self._connection.request("evm_increaseTime", [hex(seconds)])
         self._connection.request("evm_mine", [])
 
-    def _is_recorded(self, result: RoundResult) -> bool:
-        recorded = self.result_digest(result.round)
-        if recorded not in (EMPTY, result.struct_hash()):
-            raise ResultConflict(result.round, recorded, result.struct_hash())
-        return recorded != EMPTY
+    def follow(self, position: Position = START) -> Step[RoundRecord]:
+        """The rounds recorded since `position`, and from which block on what was read before holds no more.
+
+        To be called again with the new position, at most some thousand blocks at a time, until it has caught up.
+
+        Raises:
+            ChainUnavailable: an event cannot be read, or the chain changes faster than it can be read.
+        """
+        source = _RecordSource(self._connection, self._ledger.address, self._first_block)
+        return advance(position, source, self._connection.block_number())
+
+    def _at_final_block(self, call: Any, kind: str) -> Any:
+        """What the view returned after the newest final block; None if the contract was not there yet."""
+        if self._finality == INSTANT:
+            return self._connection.call(call)
+        block = self._connection.block_number(self._finality)
+        if block < 0:
+            return None
+        answer = self._connection.request("eth_call", [{"to": call.address, "data": _data_of(call)}, hex(block)])
+        try:
+            found = bytes.fromhex(answer.removeprefix("0x"))
+            return decode([kind], found)[0] if found else None
+        except (AttributeError, ValueError, DecodingError) as error:
+            raise ChainUnavailable(f"the endpoint's answer to a view cannot be read: {error}") from error
 
     def _spec(self) -> bytes:
         wanted = bytes(self._read(self._registry, "specDigest"))
@@ -232,6 +276,22 @@ class LedgerClient:
     def _send(self, key: Key, call: Any, gas: int, wei: int = 0) -> str:
         tx, _ = self._connection.send(key, {"to": call.address, "value": wei, "data": _data_of(call)}, gas)
         return tx
+
+
+class _RecordSource:
+    """Blocks and rounds, as a cursor reads them."""
+
+    def __init__(self, connection: Connection, ledger: str, first_block: int) -> None:
+        self._connection = connection
+        self._ledger = ledger
+        self.first_block = first_block
+
+    def block_hash(self, number: int) -> bytes | None:
+        return self._connection.block_hash(number)
+
+    def events(self, first_block: int, last_block: int) -> list[tuple[int, bytes, RoundRecord]]:
+        logs = self._connection.logs(self._ledger, RECORDED_TOPIC, first_block, last_block)
+        return [(int(log["blockNumber"]), bytes(log["blockHash"]), decode_record(log)) for log in logs]
 
 
 def decode_record(log: Mapping[str, Any]) -> RoundRecord:

@@ -17,6 +17,22 @@ class ChainUnavailable(LedgerError):
     """The endpoint cannot be reached, answers too late, or answers what no chain would answer."""
 
 
+class NoAnswer(ChainUnavailable):
+    """The endpoint did not answer, or too late, or said that it cannot now; asked again, it may."""
+
+
+class AnswerTooLarge(ChainUnavailable):
+    """The endpoint's answer is larger than any that was asked for.
+
+    Attributes:
+        limit_bytes: where it was cut off.
+    """
+
+    def __init__(self, limit_bytes: int) -> None:
+        super().__init__(f"the endpoint's answer is larger than {limit_bytes} bytes")
+        self.limit_bytes = limit_bytes
+
+
 class WrongChain(LedgerError):
     """The endpoint serves another chain, or one that cannot run the contracts.
 
@@ -108,3 +124,19 @@ class PortTaken(LedgerError):
 
 class InvalidRoster(LedgerError):
     """The registry holds what no deployment by this package writes: text or addresses that are none."""
+
+
+class ForgedReport(LedgerError):
+    """A signed report that its signer did not sign."""
+
+
+class BooksMismatch(LedgerError):
+    """Rewards on the ledger do not follow from its scores.
+
+    Attributes:
+        round_id: the first round where they do not.
+    """
+
+    def __init__(self, round_id: int) -> None:
+        super().__init__(f"the rewards of round {round_id} do not follow from the scores: run mycelia audit")
+        self.round_id = round_id

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
-MAX_FINDINGS: Final = 500
-"""A hostile endpoint could fill the memory with false rounds; what lies beyond is counted."""
+from ledger.thinned import Point
+
+MAX_FINDINGS: Final = 100
+"""Of one kind: a hostile endpoint could fill the memory with false rounds, or drown in them what matters."""
 
 CODES: Final = {
     "code.mismatch": "the code at an address is not the contract's",
@@ -71,6 +74,45 @@ CODES: Final = {
 }
 """Every code that a finding may have, and what it says."""
 
+_ASK_ANOTHER: Final = "Audit again through an endpoint of somebody else: this one leaves out or changes what it shows."
+
+_ADVICE: Final = {
+    "code": "Do not trust this address: ask every member separately which registry the consortium agreed on.",
+    "code.roster": _ASK_ANOTHER,
+    "log": _ASK_ANOTHER,
+    "roster": _ASK_ANOTHER,
+    "roster.quorum": "Do not trust this registry: ask every member separately which one the consortium agreed on.",
+    "spec": "Ask the members for the specification that they signed, and compare its digest with the registry's.",
+    "round": _ASK_ANOTHER,
+    "round.missing": "Audit again through another endpoint; if the round is missing there too, ask the members for it.",
+    "round.kind": "A quorum signed a round that the specification does not have: ask the signers why.",
+    "round.dealers": "A quorum signed a sum that hides nobody, or holds a stranger: ask the signers why.",
+    "round.deals": "A quorum signed a result that contradicts itself: ask the signers why.",
+    "round.model": "A quorum signed a model that no round made: go back to the model before, and ask the signers why.",
+    "score": "If another endpoint shows the same, a quorum signed scores that the rules do not allow: ask the signers.",
+    "rewards": "If another endpoint shows the same, a quorum signed false pay: tell all members before the dispute "
+    "window ends, and activate nothing.",
+    "rewards.unknown": "Settle the finding before this one; until then nobody can check pay from that round on.",
+    "root.unknown": _ASK_ANOTHER,
+    "root": "If another endpoint shows the same, false rewards became active: tell all members before anybody claims.",
+    "root.unfunded": "Ask who was to fund the vault; until then not every claim can be paid.",
+    "claim": "If another endpoint shows the same, money went out that was not earned: keep this report as evidence.",
+    "claim.storage": _ASK_ANOTHER,
+    "vault": _ASK_ANOTHER,
+    "vault.balance": "If another endpoint shows the same, not every claim can be paid: tell all members.",
+    "record": "Ask the member whose record it is for its file, and others for theirs; one record may lack what another "
+    "holds.",
+    "record.statement": "Ask other members for their records of that round, and audit them together; if nobody's shows "
+    "it, ask the signers why.",
+    "model": "Ask its giver for `mycelia export --agreed`, and of which consortium it is.",
+    "findings": "Mend or explain the findings above first, then audit again.",
+}
+
+
+def advice(code: str) -> str:
+    """What to do about a finding of this kind."""
+    return _ADVICE.get(code) or _ADVICE[code.partition(".")[0]]
+
 
 @dataclass(frozen=True, slots=True)
 class Finding:
@@ -87,8 +129,11 @@ class Finding:
     text: str
 
     def as_json(self) -> dict[str, Any]:
-        """The finding as JSON values."""
-        return {"code": self.code, "round": self.round_id, "text": self.text}
+        """The finding as JSON values, with what its code means and what to do about it."""
+        code = self.code
+        return {
+            "code": code, "round": self.round_id, "text": self.text, "says": CODES[code], "advice": advice(code)
+        }  # fmt: skip
 
 
 @dataclass(slots=True)
@@ -113,14 +158,55 @@ class Checked:
 
 
 @dataclass(frozen=True, slots=True)
+class MemberSummary:
+    """What one member did and got, as computed from the events.
+
+    Attributes:
+        name, account: as the registry holds them last.
+        rounds_dealt: settled training rounds whose sum holds its update.
+        results_signed: results that carry its valid signature.
+        score_ppm: sum of its scores.
+        earned_wei: its cumulative reward; None from where it could not be computed.
+        claimed_wei: what was paid to it.
+    """
+
+    name: str
+    account: str
+    rounds_dealt: int
+    results_signed: int
+    score_ppm: int
+    earned_wei: int | None
+    claimed_wei: int
+
+
+@dataclass(frozen=True, slots=True)
+class Curves:
+    """Sums for each member over the rounds; of many rounds, evenly spaced ones.
+
+    Attributes:
+        score_ppm: of the scores that became known.
+        earned_wei: of the rewards.
+        claimed_wei: of the payments, by the round whose rewards were active.
+    """
+
+    score_ppm: tuple[Point, ...] = ()
+    earned_wei: tuple[Point, ...] = ()
+    claimed_wei: tuple[Point, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class AuditReport:
     """The outcome of one audit.
 
     Attributes:
         ok: nothing was found.
-        chain_id, registry, block: what was audited, up to which block.
+        chain_id, registry: what was audited.
+        block, block_hash, block_time: up to where.
         checked: how much was looked at.
         findings: what is wrong, in the order in which it was met.
+        members: by roster index.
+        curves: what became of the members over the rounds.
+        funded_wei: what was ever paid into the vault.
     """
 
     ok: bool
@@ -129,6 +215,11 @@ class AuditReport:
     block: int
     checked: Checked
     findings: tuple[Finding, ...]
+    block_hash: bytes = b""
+    block_time: int = 0
+    members: tuple[MemberSummary, ...] = ()
+    curves: Curves = Curves()
+    funded_wei: int = 0
 
     def as_json(self) -> dict[str, Any]:
         """The report as JSON values."""
@@ -137,8 +228,13 @@ class AuditReport:
             "chain_id": self.chain_id,
             "registry": self.registry,
             "block": self.block,
+            "block_hash": "0x" + self.block_hash.hex(),
+            "block_time": self.block_time,
             "checked": asdict(self.checked),
             "findings": [finding.as_json() for finding in self.findings],
+            "funded_wei": self.funded_wei,
+            "members": [asdict(member) for member in self.members],
+            "curves": asdict(self.curves),
         }
 
 
@@ -149,10 +245,12 @@ class Notebook:
     checked: Checked = field(default_factory=Checked)
     findings: list[Finding] = field(default_factory=list)
     left_out: int = 0
+    _kinds: Counter[str] = field(default_factory=Counter)
 
     def note(self, code: str, text: str, round_id: int | None = None) -> None:
-        """Keeps one finding, or counts it where there are too many already."""
-        if len(self.findings) < MAX_FINDINGS:
+        """Keeps one finding, or counts it where there are too many of its kind."""
+        self._kinds[code] += 1
+        if self._kinds[code] <= MAX_FINDINGS:
             self.findings.append(Finding(code, round_id, text))
         else:
             self.left_out += 1
@@ -164,11 +262,11 @@ class Notebook:
         self.note(code, f"{what} is {shown(found)}, expected {shown(expected)}", round_id)
         return False
 
-    def report(self, chain_id: int, registry: str, block: int) -> AuditReport:
-        """Everything gathered."""
+    def report(self, chain_id: int, registry: str, block: int, **rest: Any) -> AuditReport:
+        """Everything gathered, with the `rest` of the report's attributes."""
         if self.left_out:
             self.findings.append(Finding("findings.more", None, f"{self.left_out} more left out"))
-        return AuditReport(not self.findings, chain_id, registry, block, self.checked, tuple(self.findings))
+        return AuditReport(not self.findings, chain_id, registry, block, self.checked, tuple(self.findings), **rest)
 
 
 def shown(value: object) -> str:

@@ -6,6 +6,7 @@ log, an event without a name.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -18,11 +19,19 @@ from eth_utils.address import to_checksum_address
 
 from ledger import artifacts
 from ledger.connection import Connection
-from ledger.errors import ChainUnavailable, Reverted, TransactionFailed
+from ledger.errors import AnswerTooLarge, ChainUnavailable, LedgerError, NoAnswer, Reverted, TransactionFailed
+from ledger.finality import INSTANT, Finality
+from ledger.pages import FIRST_BLOCKS, Pages
 
-PAGE_BLOCKS: Final = 2_000
 MAX_PAGE_LOGS: Final = 20_000
 """No block has the gas for more; an endpoint that sends more is not believed."""
+
+MAX_BLOCK: Final = 2**33
+"""A block every ten milliseconds for three years; to look through more would take for ever."""
+
+TRIES: Final = 3
+PAUSE_SECONDS: Final = 0.5
+"""Public endpoints refuse for a moment who asks too fast."""
 
 MAX_CHAIN_ID: Final = 2**63
 """Source: EIP-2294."""
@@ -37,12 +46,19 @@ class Event:
         values: its parameters by name.
         block: number of its block.
         tx: hash of its transaction, 0x and 64 hex digits.
+        index: its place among the logs of its block.
     """
 
     name: str
     values: Mapping[str, Any] = field(default_factory=dict)
     block: int = 0
     tx: str = ""
+    index: int = 0
+
+    @property
+    def place(self) -> tuple[int, int]:
+        """Its place in the chain: what comes later is greater."""
+        return self.block, self.index
 
 
 @dataclass(frozen=True)
@@ -97,20 +113,36 @@ class Trail:
     """Reads one deployment as it was after block `block`.
 
     Attributes:
-        block: the newest block when the trail was opened.
+        block: the newest final block when the trail was opened.
+        block_hash: its hash.
+        block_time: its time, seconds since 1970.
         chain_id: EIP-155 id that the endpoint gives.
 
     Raises:
         ChainUnavailable: the endpoint does not answer as a chain does.
     """
 
-    def __init__(self, connection: Connection, first_block: int = 0) -> None:
+    def __init__(self, connection: Connection, first_block: int = 0, finality: Finality = INSTANT) -> None:
         self._connection = connection
         self._first_block = first_block
         self.chain_id = connection.chain_id
         if not 1 <= self.chain_id < MAX_CHAIN_ID:
             raise ChainUnavailable(f"no chain has the id {self.chain_id}")
-        self.block = quantity(self._ask("eth_blockNumber"))
+        self.block = self._newest(finality)
+        header = self._header()
+        self.block_hash = data(header.get("hash"), 32)
+        self.block_time = quantity(header.get("timestamp"))
+
+    def confirm(self) -> None:
+        """To be called at the end: was everything read from one and the same history?
+
+        Raises:
+            ChainUnavailable: the chain was reorganised in the meantime.
+        """
+        if data(self._header().get("hash"), 32) != self.block_hash:
+            raise ChainUnavailable(
+                f"block {self.block} was replaced while it was audited: audit again, up to a block that is final"
+            )
 
     def code(self, address: str) -> bytes:
         """The code at `address`."""
@@ -138,32 +170,68 @@ class Trail:
             raise ChainUnavailable(f"the endpoint's answer to {contract}.{name} is none that the contract gives")
         return values[0] if len(values) == 1 else values
 
-    def events(self, contract: str, address: str, names: Sequence[str] | None = None) -> Iterator[Event]:
-        """The contract's events, oldest first, page by page; all of them unless `names` are given.
+    def events(self, contract: str, address: str) -> Iterator[Event]:
+        """The contract's events, oldest first, page by page.
 
         A log that the contract cannot have written comes as an event without a name.
         """
-        topics = [topic for topic, kind in event_types(contract).items() if names is None or kind.name in names]
-        wanted = {"address": address} | ({} if names is None else {"topics": [["0x" + t.hex() for t in topics]]})
         last = (-1, -1)
-        for start in range(self._first_block, self.block + 1, PAGE_BLOCKS):
-            end = min(start + PAGE_BLOCKS - 1, self.block)
-            page = self._ask("eth_getLogs", wanted | {"fromBlock": hex(start), "toBlock": hex(end)})
-            if not isinstance(page, list) or len(page) > MAX_PAGE_LOGS:
-                raise ChainUnavailable("the endpoint's answer to eth_getLogs is no list of logs")
+        pages = Pages(self._first_block, self.block)
+        while (span := pages.span()) is not None:
+            try:
+                page = self._page(address, *span)
+            except (TransactionFailed, AnswerTooLarge, NoAnswer) as error:
+                pages.refused(_unavailable("eth_getLogs", error))
+                continue
+            pages.answered(len(page))
             for log in page:
                 event, place = _read_log(contract, address, log)
-                if not (start <= place[0] <= end and place > last):
+                if not (span[0] <= place[0] <= span[1] and place > last):
                     yield Event("", {"reason": f"a log of block {place[0]} is out of order, or outside its page"})
                     continue
                 last = place
                 yield event
 
+    def _page(self, address: str, first_block: int, last_block: int) -> list[object]:
+        wanted = {"address": address, "fromBlock": hex(first_block), "toBlock": hex(last_block)}
+        # A long span is rather made shorter than asked about again.
+        page = self._request("eth_getLogs", [wanted], tries=TRIES if last_block - first_block < FIRST_BLOCKS else 1)
+        if not isinstance(page, list) or len(page) > MAX_PAGE_LOGS:
+            raise ChainUnavailable("the endpoint's answer to eth_getLogs is no list of logs")
+        return page
+
+    def _newest(self, finality: Finality) -> int:
+        if finality.tag is None:
+            newest = quantity(self._ask("eth_blockNumber")) - finality.confirmations
+        else:
+            newest = self._connection.block_number(finality)
+        if not 0 <= newest <= MAX_BLOCK:
+            raise ChainUnavailable(f"no chain has {newest} blocks that are final; finality is {finality}")
+        return newest
+
+    def _header(self) -> dict[str, Any]:
+        header = self._ask("eth_getBlockByNumber", hex(self.block), False)
+        if not isinstance(header, dict) or quantity(header.get("number")) != self.block:
+            raise ChainUnavailable(f"the endpoint does not show block {self.block}")
+        return header
+
     def _ask(self, method: str, *params: object) -> Any:
         try:
-            return self._connection.request(method, params)
+            return self._request(method, params, TRIES)
         except (Reverted, TransactionFailed) as error:
-            raise ChainUnavailable(f"the endpoint refuses {method}: {error}") from error
+            raise _unavailable(method, error) from error
+
+    def _request(self, method: str, params: Sequence[object], tries: int) -> Any:
+        for number in range(1, tries):
+            try:
+                return self._connection.request(method, params)
+            except NoAnswer:
+                time.sleep(number * PAUSE_SECONDS)
+        return self._connection.request(method, params)
+
+
+def _unavailable(method: str, error: LedgerError) -> ChainUnavailable:
+    return error if isinstance(error, ChainUnavailable) else ChainUnavailable(f"the endpoint refuses {method}: {error}")
 
 
 def _read_log(contract: str, address: str, log: object) -> tuple[Event, tuple[int, int]]:
@@ -178,7 +246,7 @@ def _read_log(contract: str, address: str, log: object) -> tuple[Event, tuple[in
         if to_checksum_address(data(log.get("address"), 20)) != address:
             raise ValueError("it is another contract's")
         tx = data(log.get("transactionHash"), 32)
-        return Event(*_decoded(contract, log), block=place[0], tx="0x" + tx.hex()), place
+        return Event(*_decoded(contract, log), block=place[0], tx="0x" + tx.hex(), index=place[1]), place
     except (DecodingError, ValueError, OverflowError, ChainUnavailable) as error:
         return Event("", {"reason": str(error)}, block=place[0]), place
 

@@ -36,14 +36,12 @@ class RecordsReport:
     """What an audit of records found.
 
     Attributes:
-        notebook: what does not fit.
         faults: (round, member's name, reason) that statements show: not the records' fault, but the members'.
         missed: (round, phase, names) that were waited for in vain.
         abandoned: (round, why) as the records say: what no signature shows.
         rounds, statements, scores: how many were judged.
     """
 
-    notebook: Notebook = field(default_factory=Notebook)
     faults: list[tuple[int, str, str]] = field(default_factory=list)
     missed: list[tuple[int, str, tuple[str, ...]]] = field(default_factory=list)
     abandoned: list[tuple[int, str]] = field(default_factory=list)
@@ -52,8 +50,10 @@ class RecordsReport:
     scores: int = 0
 
 
-def audit_records(folder: Path, client: LedgerClient) -> RecordsReport:
+def audit_records(folder: Path, client: LedgerClient, notebook: Notebook) -> RecordsReport:
     """Judge every round of which `folder` holds records, at any depth: of one member, or of several.
+
+    What does not fit goes into the notebook.
 
     Raises:
         ConfigError: the folder holds no record.
@@ -68,11 +68,11 @@ def audit_records(folder: Path, client: LedgerClient) -> RecordsReport:
     for round_id in sorted(files):
         records = [
             record
-            for record in _readable(files[round_id], round_id, report.notebook)
-            if _is_recorded(record, client, roster, report.notebook)
+            for record in _readable(files[round_id], round_id, notebook)
+            if _is_recorded(record, client, roster, notebook)
         ]
         if records:
-            _judge(records, roster, {path.parent / EVIDENCE for path in files[round_id]}, report)
+            _judge(records, roster, {path.parent / EVIDENCE for path in files[round_id]}, report, notebook)
     return report
 
 
@@ -110,7 +110,9 @@ def _is_recorded(record: RoundRecord, client: LedgerClient, roster: Roster, note
     return False
 
 
-def _judge(records: list[RoundRecord], roster: Roster, folders: set[Path], report: RecordsReport) -> None:
+def _judge(
+    records: list[RoundRecord], roster: Roster, folders: set[Path], report: RecordsReport, notebook: Notebook
+) -> None:
     identity = _identity(roster)
     layout = Layout.for_round(identity.parameters, identity.spec, records[0].result.round)
     most = PREFIX_BYTES + WORD_BYTES * layout.total_blocks * layout.parameters.pack_size
@@ -122,9 +124,9 @@ def _judge(records: list[RoundRecord], roster: Roster, folders: set[Path], repor
     found = review(records, identity, find_blob, os.urandom(_RANDOM_BYTES))
     result, names = records[0].result, [member.name for member in roster.members]
     for text in found.findings:
-        report.notebook.note("record.statement", shown(text), result.round)
+        notebook.note("record.statement", shown(text), result.round)
     if found.deals and result.deals not in (bytes(32), rewards.deals_root(dict(found.deals))):
-        report.notebook.note("record.deals", "the result's root is not that of the dealers' Deals", result.round)
+        notebook.note("record.deals", "the result's root is not that of the dealers' Deals", result.round)
     report.faults += [(result.round, names[member], reason) for member, reason in sorted(found.faults)]
     for phase, members in sorted(found.missed):
         missing = tuple(names[member] for member in members if member < len(names))

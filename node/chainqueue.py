@@ -31,7 +31,10 @@ Signatures = tuple[tuple[int, bytes], ...]
 
 
 class ChainQueue:
-    """Submits the store's queued results; the store keeps them until the ledger shows them."""
+    """Submits the store's queued results; the store keeps them until their record is final.
+
+    A record that a reorganisation undoes is submitted again.
+    """
 
     def __init__(self, client: LedgerClient, store: Store, key: bytes, me: int, n: int) -> None:
         self._client = client
@@ -40,6 +43,7 @@ class ChainQueue:
         self._me = me
         self._n = n
         self._waiting_since: dict[int, float] = {}
+        self._sent: dict[int, str] = {}  # transactions of this process by round, until they are final
         self._limiter = trio.CapacityLimiter(_CLIENT_THREADS)
 
     @property
@@ -80,13 +84,17 @@ class ChainQueue:
             return
         following = await self._call(self._client.next_round)
         for round_id, data in pending:
-            if round_id < following:
-                self._store.mark_recorded(round_id, "")
-            elif round_id == following and self._is_due(round_id):
-                agreed, signatures = msgspec.msgpack.decode(data, type=tuple[AgreedResult, Signatures])
-                tx = await self._call(partial(self._submit, agreed, signatures))
-                self._store.mark_recorded(round_id, tx)
+            if round_id == following and self._is_due(round_id):
+                agreed, signatures = _decoded(data)
+                self._sent[round_id] = await self._call(partial(self._submit, agreed, signatures))
                 following += 1
+        final = await self._call(self._client.final_round)
+        for round_id, data in pending:
+            result = ledger_result(_decoded(data)[0])
+            if round_id < final and await self._call(partial(self._client.is_recorded, result)):
+                tx = self._sent.pop(round_id, "")
+                self._waiting_since.pop(round_id, None)
+                self._store.mark_recorded(round_id, tx)
                 if tx:
                     await on_recorded(round_id, tx)
 
@@ -104,6 +112,10 @@ class ChainQueue:
     async def _call(self, call: Callable[[], _T]) -> _T:
         # libp2p brings trio-typing, whose outdated stubs hide the argument.
         return await trio.to_thread.run_sync(call, limiter=self._limiter, abandon_on_cancel=True)  # type: ignore[call-arg]
+
+
+def _decoded(data: bytes) -> tuple[AgreedResult, Signatures]:
+    return msgspec.msgpack.decode(data, type=tuple[AgreedResult, Signatures])
 
 
 def ledger_result(agreed: AgreedResult) -> RoundResult:

@@ -20,6 +20,11 @@ app = typer.Typer(
 FolderArgument = Annotated[Path, typer.Argument(help="The node's folder.")]
 RpcOption = Annotated[str, typer.Option(help="JSON-RPC URL of the chain.")]
 RegistryOption = Annotated[str, typer.Option(help="Address of the MemberRegistry.")]
+OwnFolderArgument = Annotated[Path | None, typer.Argument(help="A node's folder; or name --rpc and --registry.")]
+OwnRpcOption = Annotated[str | None, typer.Option("--rpc", help="JSON-RPC URL; default: from the configuration.")]
+OwnRegistryOption = Annotated[
+    str | None, typer.Option("--registry", help="Registry address; default: from the configuration.")
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
 
@@ -110,11 +115,58 @@ def audit(
     records: Annotated[Path | None, typer.Option(help="Folder of round records, of one member or several.")] = None,
     model: Annotated[Path | None, typer.Option(help="A model file: of which rounds is it the outcome?")] = None,
     as_json: JsonOption = False,
+    html: Annotated[Path | None, typer.Option(help="Write the report as one HTML file.")] = None,
+    sign: Annotated[Path | None, typer.Option(help="File with a key in hex: print the report signed by it.")] = None,
+    chain_id: Annotated[int | None, typer.Option(help="Chain id that the endpoint has to serve.")] = None,
+    from_block: Annotated[int, typer.Option(min=0, help="No event of the deployment is older.")] = 0,
+    finality: Annotated[
+        str, typer.Option(help="Up to which block: instant, confirmations:k, safe, or finalized.")
+    ] = "instant",
 ) -> None:
     """Check everything the ledger shows, believing nobody; exits 3 if something does not fit."""
-    from node import commands
+    from node import audit_commands
 
-    commands.audit(rpc, registry, as_json, records, model)
+    files = audit_commands.Files(records, model)
+    audit_commands.audit(rpc, registry, as_json, html, sign, chain_id, from_block, finality, files)
+
+
+@app.command()
+def verify(
+    report: Annotated[Path, typer.Argument(help="What `mycelia audit --sign` printed.")],
+    by: Annotated[str | None, typer.Option(help="Address that has to have signed it.")] = None,
+) -> None:
+    """Who signed an audit's report, and that nobody changed it; exits 3 if somebody did."""
+    from node import audit_commands
+
+    audit_commands.verify(report, by)
+
+
+@app.command()
+def history(
+    folder: OwnFolderArgument = None,
+    rpc: OwnRpcOption = None,
+    registry: OwnRegistryOption = None,
+    last: Annotated[int, typer.Option(min=1, max=10_000, help="So many of the newest rounds.")] = 20,
+    follow: Annotated[bool, typer.Option(help="Go on with each further round, until interrupted.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """The newest rounds: who took part, who signed, scores and pay."""
+    from node import books_commands
+
+    books_commands.history(folder, rpc, registry, last, follow, as_json)
+
+
+@app.command()
+def rewards(
+    folder: OwnFolderArgument = None,
+    rpc: OwnRpcOption = None,
+    registry: OwnRegistryOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """What each member has earned, received, can claim now, and waits for."""
+    from node import books_commands
+
+    books_commands.rewards(folder, rpc, registry, as_json)
 
 
 @app.command()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 import time
 from collections.abc import Callable, Iterator
 from decimal import Decimal
@@ -17,13 +16,12 @@ import structlog
 from gossip.errors import GossipError
 from ledger.errors import LedgerError
 from node.config import ROWS_FILE, Config, GossipConfig, LedgerConfig, NodeConfig, load_config, validate, write_config
-from node.errors import EXIT_AUDIT, ConfigError, NodeError
+from node.errors import ConfigError, NodeError
 from node.keys import Keys, create_keys, find_member, load_keys, parse_key
 from node.members import MEMBER_FILE, read_roster
 
 if TYPE_CHECKING:
     from gossip.spec import TaskSpec
-    from ledger.findings import Finding
     from ledger.types import Member, VaultTerms
 
 log = structlog.get_logger()
@@ -98,7 +96,7 @@ def deploy(
     roster = read_roster(members)
     config = load_config(task_from)
     task = load_task(config.node.task, dict(config.node.options), task_from)
-    deployer = DEV_KEYS[0] if key is None else _read_hex_key(key)
+    deployer = DEV_KEYS[0] if key is None else read_hex_key(key)
     print(deploy_for(roster, rpc, deployer, make_spec(task, rounds), vault, gas_wei))
 
 
@@ -122,7 +120,7 @@ def run(folder: Path, rpc: str | None, registry: str | None) -> None:
 
     from node.assemble import assemble, evaluate
 
-    config, keys = _opened(folder, rpc, registry)
+    config, keys = opened(folder, rpc, registry)
     assembled = assemble(folder, config, keys, _pause_from_environment())
     try:
         _run_to_the_end(partial(trio.run, assembled.node.run, assembled.first))
@@ -178,7 +176,7 @@ def status(folder: Path, as_json: bool) -> None:
 
 def claim(folder: Path, rpc: str | None, registry: str | None) -> None:
     """Activate the newest rewards whose dispute window is over, and claim this member's part."""
-    config, keys = _opened(folder, rpc, registry)
+    config, keys = opened(folder, rpc, registry)
     print(claim_for(keys, config.ledger.rpc, config.ledger.registry))
 
 
@@ -243,53 +241,6 @@ def export(folder: Path, out: Path, agreed: bool = False) -> None:
     print(out)
 
 
-def audit(rpc: str, registry: str, as_json: bool, records: Path | None = None, model: Path | None = None) -> None:
-    """Print what was checked; exit 3 with every finding named if something does not fit."""
-    from ledger.audit import audit as check
-
-    report = check(rpc, registry)
-    answer, findings = report.as_json(), list(report.findings)
-    if report.ok and (records is not None or model is not None):
-        findings += _audit_files(rpc, registry, records, model, answer)
-    answer |= {"ok": not findings, "findings": [finding.as_json() for finding in findings]}
-    if as_json:
-        print(json.dumps(answer))
-    else:
-        for name, count in answer["checked"].items():
-            print(f"{name:<12}{count:>24}")
-        for round_id, member, reason in answer.get("faults", ()):
-            print(f"FAULT round {round_id}: {member}: {reason}")
-        for round_id, phase, names in answer.get("missed", ()):
-            print(f"MISSED round {round_id}, {phase}: {', '.join(names)}")
-        for round_id, reason in answer.get("abandoned", ()):
-            print(f"ABANDONED round {round_id}: {reason}")
-        for finding in findings:
-            print(f"FINDING {finding.code}: {finding.text}")
-        print("everything fits" if not findings else _counted(len(findings), "finding"))
-    if findings:
-        sys.exit(EXIT_AUDIT)
-
-
-def _audit_files(
-    rpc: str, registry: str, records: Path | None, model: Path | None, answer: dict[str, Any]
-) -> Iterator[Finding]:
-    """Findings about what members hand out beside the ledger; what was looked at is added to the answer."""
-    from ledger.client import LedgerClient
-    from ledger.findings import Finding
-    from node.audit_records import audit_model, audit_records
-
-    client = LedgerClient(rpc, registry)
-    if records is not None:
-        found = audit_records(records, client)
-        yield from found.notebook.findings
-        answer["checked"] |= {"records": found.rounds, "statements": found.statements, "scores": found.scores}
-        answer |= {"faults": found.faults, "missed": found.missed, "abandoned": found.abandoned}
-    if model is not None:
-        answer["model_of_rounds"] = audit_model(model, client)
-        if not answer["model_of_rounds"]:
-            yield Finding("model.unknown", None, f"{model} is the outcome of no recorded round")
-
-
 def devchain(port: int) -> None:
     """Serve until interrupted; the first line on standard output says where."""
     from ledger.devchain import serve
@@ -308,7 +259,8 @@ def split_pair(text: str) -> tuple[str, str]:
     return name, value
 
 
-def _opened(folder: Path, rpc: str | None, registry: str | None) -> tuple[Config, Keys]:
+def opened(folder: Path, rpc: str | None, registry: str | None) -> tuple[Config, Keys]:
+    """Configuration and keys of a node that knows its chain and registry."""
     flags = {"ledger.rpc": rpc, "ledger.registry": registry}
     config = load_config(folder, flags={name: value for name, value in flags.items() if value is not None})
     for name, value in (("rpc", config.ledger.rpc), ("registry", config.ledger.registry)):
@@ -323,10 +275,6 @@ def _in_words(value: object) -> str:
     return " ".join(map(str, value)) or "-" if isinstance(value, list) else str(value)
 
 
-def _counted(count: int, what: str) -> str:
-    return f"{count} {what}" if count == 1 else f"{count} {what}s"
-
-
 def _wei(ether: float, option: str) -> int:
     most = Decimal(_UINT128 - 1) / 10**18
     if not 0 <= ether <= most:
@@ -334,7 +282,8 @@ def _wei(ether: float, option: str) -> int:
     return int(Decimal(str(ether)) * 10**18)
 
 
-def _read_hex_key(path: Path) -> bytes:
+def read_hex_key(path: Path) -> bytes:
+    """The private key in a file of hex digits."""
     try:
         return parse_key(path.read_bytes().strip().removeprefix(b"0x"))
     except OSError as error:

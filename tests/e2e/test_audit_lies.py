@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
+import time
+import tracemalloc
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from random import Random
+from threading import Event
 from typing import Any
 
 import pytest
 from eth_hash.auto import keccak
 
+from ledger import audit_registry, connection, pages, trail
 from ledger.audit import AuditReport, audit
 from ledger.connection import Connection
 from ledger.devchain import running
 from ledger.errors import ChainUnavailable, LedgerError, NoContract, WrongChain
 from ledger.findings import CODES
 from ledger.rewards import deals_root, pack_scores
-from ledger.trail import Trail
+from ledger.trail import MAX_PAGE_LOGS, Trail
 from ledger.types import RoundResult
 from tests.helpers.lying_proxy import (
     Lie,
     Log,
     LyingProxy,
+    Refusal,
     honest,
     lying_proxy,
     on_answer,
@@ -57,7 +62,7 @@ def told(proxy: LyingProxy, recorded: Recorded) -> Iterator[Callable[[Lie], Audi
         return audit(proxy.url, recorded.roster.registry)
 
     yield run
-    proxy.lie = honest
+    proxy.lie, proxy.garble = honest, lambda method, answer: answer
 
 
 def codes(report: AuditReport) -> set[str]:
@@ -227,11 +232,12 @@ def test_an_event_of_a_round_that_never_was_is_found(told: Callable[[Lie], Audit
 
 
 def test_each_code_has_a_lie_that_it_names() -> None:
-    elsewhere = {"code.mismatch", "code.immutable", "code.roster", "round.extra", "vault.balance"}
-    # Neither can be told by changing one answer.
-    untold = {"roster.size", "findings.more"}
-    of_ledger = {code for code in CODES if not code.startswith(("record.", "model."))}
-    assert {code for code, _ in EVENT_LIES + LIST_LIES} | elsewhere | untold == of_ledger
+    elsewhere = {
+        "code.mismatch", "code.immutable", "code.roster", "roster.size", "round.extra", "vault.balance", "findings.more"
+    }  # fmt: skip
+    assert {code for code, _ in EVENT_LIES + LIST_LIES} | elsewhere == {
+        code for code in CODES if not code.startswith(("record.", "model."))
+    }
 
 
 def test_a_dropped_round_is_named(told: Callable[[Lie], AuditReport]) -> None:
@@ -274,6 +280,28 @@ def test_a_ledger_that_serves_another_registry_is_found(told: Callable[[Lie], Au
     own, other = bytes.fromhex(recorded.roster.registry[2:]), bytes.fromhex(STRANGER[2:])
     lie = in_code_of(recorded.roster.ledger, lambda code: code.replace(own, other))
     assert codes(told(lie)) == {"code.immutable"}
+
+
+def test_a_code_with_two_values_of_one_immutable_is_found(
+    told: Callable[[Lie], AuditReport], recorded: Recorded
+) -> None:
+    own, other = bytes.fromhex(recorded.roster.registry[2:]), bytes.fromhex(STRANGER[2:])
+    report = told(in_code_of(recorded.roster.ledger, lambda code: code.replace(own, other, 1)))
+    assert any("two values of registry" in finding.text for finding in report.findings)
+
+
+def test_terms_that_no_constructor_accepts_are_found(told: Callable[[Lie], AuditReport], recorded: Recorded) -> None:
+    part, more = (number.to_bytes(32, "big") for number in (500_000, 1_000_001))
+    report = told(in_code_of(recorded.roster.vault, lambda code: code.replace(part, more)))
+    assert any("none that its constructor accepts" in finding.text for finding in report.findings)
+
+
+@pytest.mark.parametrize("bound", ["MAX_MEMBERS", "MAX_ROSTERS"])
+def test_more_members_than_a_registry_holds_are_found(
+    told: Callable[[Lie], AuditReport], monkeypatch: pytest.MonkeyPatch, bound: str
+) -> None:
+    monkeypatch.setattr(audit_registry, bound, 0)
+    assert "roster.size" in codes(told(honest))
 
 
 def test_a_vault_with_another_budget_is_found(told: Callable[[Lie], AuditReport], recorded: Recorded) -> None:
@@ -344,12 +372,186 @@ def test_any_changed_byte_of_any_event_is_found(told: Callable[[Lie], AuditRepor
     assert not report.ok
 
 
+# --- pages ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def short_pages(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A question about two blocks at a time, so that a short history has many pages."""
+    monkeypatch.setattr(pages, "FIRST_BLOCKS", 2)
+    monkeypatch.setattr(pages, "MOST_BLOCKS", 2)
+
+
+@pytest.mark.usefixtures("short_pages")
+def test_a_true_history_passes_in_many_pages(told: Callable[[Lie], AuditReport]) -> None:
+    asked: list[int] = []
+    assert told(on_answer("eth_getLogs", lambda params, logs: asked.append(1) or logs)).ok
+    assert len(asked) > 15
+
+
+@pytest.mark.usefixtures("short_pages")
+def test_a_page_that_is_given_twice_is_found(told: Callable[[Lie], AuditReport]) -> None:
+    before: list[list[Log]] = [[]]
+
+    def again(params: list[Any], logs: list[Log]) -> list[Log]:
+        shown = before[0] or logs
+        before[0] = logs
+        return shown
+
+    assert {"log.unreadable", "round.missing"} <= codes(told(on_answer("eth_getLogs", again)))
+
+
+@pytest.mark.usefixtures("short_pages")
+def test_a_page_that_is_given_twice_under_other_numbers_is_found(told: Callable[[Lie], AuditReport]) -> None:
+    before: list[list[Log]] = [[]]
+
+    def again(params: list[Any], logs: list[Log]) -> list[Log]:
+        shown = [moved(log, int(params[0]["fromBlock"], 16)) for log in before[0]] or logs
+        before[0] = logs
+        return shown
+
+    assert {"round.order", "round.missing"} <= codes(told(on_answer("eth_getLogs", again)))
+
+
+@pytest.mark.usefixtures("short_pages")
+@pytest.mark.parametrize("page", range(22))
+def test_any_page_answered_with_too_few_logs_is_found(told: Callable[[Lie], AuditReport], page: int) -> None:
+    full: list[int] = []
+
+    def fewer(params: list[Any], logs: list[Log]) -> list[Log]:
+        full.extend([1] if logs else [])
+        return logs[:-1] if logs and len(full) == page + 1 else logs
+
+    report = told(on_answer("eth_getLogs", fewer))
+    assert report.ok is (len(full) <= page), (page, len(full))
+    assert 10 < len(full) <= 22
+
+
+def test_logs_cut_off_at_some_number_are_found(told: Callable[[Lie], AuditReport]) -> None:
+    # As endpoints do that hide how many logs they give at most.
+    for most in range(1, 7):
+        assert not told(on_logs(lambda logs, most=most: logs[:most])).ok, most
+
+
+def test_an_endpoint_that_takes_short_spans_alone_is_asked_about_short_ones(told: Callable[[Lie], AuditReport]) -> None:
+    refused: list[int] = []
+
+    def choosy(params: list[Any], logs: list[Log]) -> Any:
+        blocks = int(params[0]["toBlock"], 16) - int(params[0]["fromBlock"], 16) + 1
+        refused.extend([1] if blocks > 3 else [])
+        return Refusal(-32005, "query returned more than 3 blocks") if blocks > 3 else logs
+
+    assert told(on_answer("eth_getLogs", choosy)).ok
+    assert refused
+
+
+# --- what no chain would answer ---------------------------------------------------------------------------------------
+
+
+def test_another_chain_id_is_found(told: Callable[[Lie], AuditReport]) -> None:
+    found = codes(told(on_answer("eth_chainId", lambda params, result: "0x1")))
+    assert {"code.immutable", "roster.config", "round.config"} <= found
+
+
+@pytest.mark.parametrize("number", [2**34, 2**63, 2**255])
+def test_more_blocks_than_a_chain_has_are_not_looked_through(told: Callable[[Lie], AuditReport], number: int) -> None:
+    with pytest.raises(ChainUnavailable, match="no chain has"):
+        told(on_answer("eth_blockNumber", lambda params, result: hex(number)))
+
+
+def test_more_rounds_than_anybody_can_count_are_a_finding(
+    told: Callable[[Lie], AuditReport], proxy: LyingProxy
+) -> None:
+    recorded_rounds = len(HISTORY).to_bytes(32, "big").hex()
+
+    def lie(params: list[Any], result: str) -> str:
+        return "0x" + (2**64 - 1).to_bytes(32, "big").hex() if result == "0x" + recorded_rounds else result
+
+    assert "round.missing" in codes(told(on_answer("eth_call", lie)))
+
+
+def test_a_history_that_was_replaced_during_the_audit_is_not_reported_on(told: Callable[[Lie], AuditReport]) -> None:
+    seen: list[int] = []
+
+    def replaced(params: list[Any], block: Any) -> Any:
+        seen.append(1)
+        return block | {"hash": "0x" + "ab" * 32} if len(seen) > 1 else block
+
+    with pytest.raises(ChainUnavailable, match="was replaced while it was audited"):
+        told(on_answer("eth_getBlockByNumber", replaced))
+
+
+METHODS = [
+    f"eth_{name}" for name in ("chainId", "blockNumber", "getBlockByNumber", "getCode", "call", "getLogs", "getBalance")
+]
+BYTES = [b"", b"<html>", b"\xff\xfe", b"[" * 200_000, b'{"jsonrpc":"2.0","id":0,"result":', b"{}", b"null", b'"' * 9]
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_bytes_that_are_no_answer_are_refused(
+    told: Callable[[Lie], AuditReport], proxy: LyingProxy, method: str
+) -> None:
+    for answer in BYTES:
+        proxy.garble = lambda asked, true, answer=answer: answer if asked == method else true
+        with pytest.raises(LedgerError):
+            told(honest)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_an_answer_without_end_is_cut_off(
+    told: Callable[[Lie], AuditReport], proxy: LyingProxy, method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "MAX_ANSWER_BYTES", 1 << 17)
+    proxy.garble = lambda asked, true: b" " * (1 << 18) + true if asked == method else true
+    with pytest.raises(ChainUnavailable, match="larger than 131072 bytes"):
+        told(honest)
+
+
+@pytest.mark.parametrize("method", ["eth_getLogs", "eth_call"])
+def test_an_endpoint_that_falls_silent_is_given_up(
+    told: Callable[[Lie], AuditReport], proxy: LyingProxy, method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "REQUEST_SECONDS", 0.1)
+    monkeypatch.setattr(trail, "PAUSE_SECONDS", 0.01)
+    never = Event()
+
+    def late(asked: str, answer: bytes) -> bytes:
+        if asked == method:
+            never.wait(0.5)
+        return answer
+
+    proxy.garble = late
+    begun = time.monotonic()
+    with pytest.raises(ChainUnavailable, match="silent"):
+        told(honest)
+    assert time.monotonic() - begun < 20
+
+
+def test_more_logs_than_blocks_have_gas_for_are_refused(told: Callable[[Lie], AuditReport], proxy: LyingProxy) -> None:
+    flood = b'{"jsonrpc":"2.0","id":0,"result":[' + b"{}," * MAX_PAGE_LOGS + b"{}]}"
+    proxy.garble = lambda asked, true: flood if asked == "eth_getLogs" else true
+    with pytest.raises(ChainUnavailable, match="no list of logs"):
+        told(honest)
+
+
+def test_a_flood_of_logs_fills_no_memory(told: Callable[[Lie], AuditReport], proxy: LyingProxy) -> None:
+    flood = b'{"jsonrpc":"2.0","id":0,"result":[' + b"{}," * 19_999 + b"{}]}"
+    proxy.garble = lambda asked, true: flood if asked == "eth_getLogs" else true
+    tracemalloc.start()
+    try:
+        report = told(honest)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert {"log.unreadable", "roster.missing", "findings.more"} <= codes(report)
+    assert len(report.findings) < 150
+    assert peak < 48 << 20
+
+
 GARBAGE: list[Any] = [None, 7, "", "0x", "0xzz", "0x1_0", [], [None], [{}], {}, "0x" + "ff" * 40, True, [[1]], "\ud800"]
 
 
-@pytest.mark.parametrize(
-    "method", ["eth_chainId", "eth_blockNumber", "eth_getCode", "eth_call", "eth_getLogs", "eth_getBalance"]
-)
+@pytest.mark.parametrize("method", METHODS)
 def test_garbage_gives_a_finding_or_a_typed_error(told: Callable[[Lie], AuditReport], method: str) -> None:
     for garbage in GARBAGE:
         try:

@@ -27,6 +27,7 @@ class Refusal:
 
     code: int
     message: str
+    data: str | None = None
 
 
 TIMEOUT_SECONDS: Final = 10
@@ -39,7 +40,8 @@ def honest(method: str, params: list[Any], result: Any) -> Any:
 class LyingProxy(ThreadingHTTPServer):
     """Serves `target` on a loopback port of its own; what it changes is `lie`, which tests may replace.
 
-    Once `still` is set, the chain behind it is taken to change no more: every question is asked only once.
+    `garble` changes the bytes of an answer, after the lie.  Once `still` is set, the chain behind it is taken to
+    change no more: every question is asked only once.
     """
 
     daemon_threads = True
@@ -48,8 +50,12 @@ class LyingProxy(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.target = target
         self.lie: Lie = honest
+        self.garble: Callable[[str, bytes], bytes] = lambda method, answer: answer
         self.still = False
         self._known: dict[str, bytes] = {}
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Says nothing: that a client hangs up is what some lies are for."""
 
     @property
     def url(self) -> str:
@@ -61,7 +67,7 @@ class LyingProxy(ThreadingHTTPServer):
         if "result" in reply:
             told = self.lie(asked["method"], asked["params"], reply["result"])
             reply = {"jsonrpc": "2.0", **({"error": asdict(told)} if isinstance(told, Refusal) else {"result": told})}
-        return json.dumps(reply | {"id": asked["id"]}).encode()
+        return self.garble(asked["method"], json.dumps(reply | {"id": asked["id"]}).encode())
 
     def _true_answer(self, body: bytes, question: str) -> bytes:
         if self.still and question in self._known:

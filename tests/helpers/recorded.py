@@ -9,6 +9,7 @@ from typing import Final
 from ledger.client import LedgerClient
 from ledger.deploy import deploy
 from ledger.devchain import DEV_KEYS
+from ledger.finality import INSTANT, Finality
 from ledger.rewards import deals_root, pay, rewards_proof, rewards_root, scores_digest
 from ledger.types import (
     ABANDONED,
@@ -60,6 +61,7 @@ class Recorded:
     roster: Roster
     results: list[RoundResult]
     cumulative: list[tuple[int, ...]]
+    key: str = DEV_KEYS[1]
 
     def signatures(self, result: RoundResult, signers: int = QUORUM) -> bytes:
         digest = result.signing_digest(self.roster.chain_id, self.roster.ledger)
@@ -67,6 +69,15 @@ class Recorded:
 
     def record(self, step: Step) -> None:
         """Submits the next round."""
+        result = self.next(step)
+        self.submit(result, step.scores)
+
+    def submit(self, result: RoundResult, scores: tuple[int, ...] | None = None) -> str | None:
+        """Submits a result that `next` gave."""
+        return self.client.submit(self.key, result, scores, QUORUM, self.signatures(result))
+
+    def next(self, step: Step) -> RoundResult:
+        """The result of the next round, which is from now on taken for recorded."""
         before = self.cumulative[-1] if self.cumulative else (0,) * N
         added = pay(TERMS, step.kind, step.outcome, step.dealers, step.scores, N)
         cumulative = tuple(old + new for old, new in zip(before, added, strict=True))
@@ -86,17 +97,17 @@ class Recorded:
             rewards=rewards_root(cumulative),
             rewards_total=sum(cumulative),
         )
-        self.client.submit(DEV_KEYS[1], result, step.scores, QUORUM, self.signatures(result))
         self.results.append(result)
         self.cumulative.append(cumulative)
+        return result
 
     def activate(self, round_id: int) -> None:
-        self.client.activate(DEV_KEYS[1], self.results[round_id])
+        self.client.activate(self.key, self.results[round_id])
 
     def claim(self, index: int) -> None:
         """Pays the member what it has earned up to the last recorded round, which has to be active."""
         leaves = self.cumulative[-1]
-        self.client.claim(DEV_KEYS[1], index, leaves[index], rewards_proof(leaves, index))
+        self.client.claim(self.key, index, leaves[index], rewards_proof(leaves, index))
 
 
 def member(index: int) -> Member:
@@ -112,11 +123,16 @@ def member(index: int) -> Member:
     )
 
 
-def record_history(rpc_url: str, steps: Sequence[Step] = HISTORY) -> Recorded:
+def begin(rpc_url: str, keys: Sequence[str] = DEV_KEYS, finality: Finality = INSTANT) -> Recorded:
+    """A deployment without rounds; the first of `keys` pays for it, the second for everything that follows."""
+    registry = deploy(rpc_url, keys[0], tuple(map(member, range(N))), SPEC, TERMS, FUND_WEI)
+    client = LedgerClient(rpc_url, registry, finality=finality)
+    return Recorded(client, client.roster(), [], [], keys[1])
+
+
+def record_history(rpc_url: str, steps: Sequence[Step] = HISTORY, keys: Sequence[str] = DEV_KEYS) -> Recorded:
     """Deploys, records `steps`, pays member 0 after the first training round and members 0 and 1 after the last."""
-    registry = deploy(rpc_url, DEV_KEYS[0], tuple(map(member, range(N))), SPEC, TERMS, FUND_WEI)
-    client = LedgerClient(rpc_url, registry)
-    recorded = Recorded(client, client.roster(), [], [])
+    recorded = begin(rpc_url, keys)
     for number, step in enumerate(steps):
         recorded.record(step)
         if number == 1:

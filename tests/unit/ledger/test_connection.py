@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import json
 import socket
 import threading
 import time
@@ -15,7 +17,9 @@ from eth_hash.auto import keccak
 
 from ledger import connection
 from ledger.connection import Connection, account_of, reverted
-from ledger.errors import ChainUnavailable, LedgerError, TransactionFailed
+from ledger.devchain import running
+from ledger.errors import ChainUnavailable, LedgerError, Reverted, TransactionFailed
+from tests.helpers.lying_proxy import Refusal, lying_proxy, on_answer
 
 pytestmark = pytest.mark.network
 
@@ -161,3 +165,46 @@ def test_nobody_listening_is_a_typed_error() -> None:
 def test_no_url_is_a_typed_error(url: str) -> None:
     with pytest.raises(ChainUnavailable):
         Connection(url)
+
+
+def test_a_packed_answer_is_refused_before_it_is_unpacked() -> None:
+    packed = head(gzip.compress(b" " * (1 << 20) + ANSWER)).replace(b"\r\n", b"\r\nContent-Encoding: gzip\r\n", 1)
+    with answering(packed) as url, pytest.raises(ChainUnavailable, match="packs its answers"):
+        Connection(url)
+
+
+REVERTED = encode(["uint64"], [7])
+
+
+@pytest.mark.parametrize(
+    ("message", "data"),
+    [
+        ("execution reverted", "0x{}"),
+        ("Execution reverted", "0x{}"),
+        ("VM execution error.", "Reverted 0x{}"),
+        ("execution reverted", {"data": "0x{}"}),
+    ],
+    ids=["anvil, geth", "besu", "nethermind", "nested"],
+)
+def test_a_refusal_is_named_in_every_dialect(message: str, data: Any) -> None:
+    revert = (keccak(b"RoundNotRecorded(uint64)")[:4] + REVERTED).hex()
+    told = json.loads(json.dumps(data).replace("{}", revert))
+    error = {"code": -32000, "message": message, "data": told}
+    answer = head(json.dumps({"jsonrpc": "2.0", "id": 0, "error": error}).encode())
+    with answering(answer) as url, pytest.raises(Reverted) as caught:
+        Connection(url)
+    assert (caught.value.name, caught.value.values) == ("RoundNotRecorded", {"round": 7})
+
+
+def test_a_refusal_cannot_make_this_process_fetch_a_url() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as victim, running() as server, lying_proxy(server.url) as proxy:
+        victim.settimeout(0.3)
+        url = f"http://127.0.0.1:{victim.getsockname()[1]}/{{sender}}/{{data}}"
+        sender = "0x" + "11" * 20
+        lookup = encode(["address", "string[]", "bytes", "bytes4", "bytes"], [sender, [url], b"", bytes(4), b""])
+        data = "0x556f1830" + lookup.hex()
+        proxy.lie = on_answer("eth_call", lambda params, result: Refusal(3, "execution reverted", data))
+        with pytest.raises(Reverted):
+            Connection(proxy.url).simulate({"to": sender, "data": "0x"})
+        with pytest.raises(TimeoutError):
+            victim.accept()

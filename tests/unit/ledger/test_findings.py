@@ -4,17 +4,27 @@ import json
 import re
 from pathlib import Path
 
-from ledger.findings import CODES, MAX_FINDINGS, Notebook, shown
+import pytest
+
+from ledger.findings import CODES, MAX_FINDINGS, Notebook, advice, shown
 
 SOURCES = Path(__file__).parents[3] / "ledger"
 NODE = Path(__file__).parents[3] / "node"
-NODE_SOURCES = (NODE / "audit_records.py", NODE / "commands.py")
+NODE_SOURCES = (NODE / "audit_records.py", NODE / "audit_commands.py")
 
 
 def test_every_code_that_the_audit_writes_is_listed_and_the_other_way_round() -> None:
-    text = "".join(file.read_text() for file in [*SOURCES.glob("audit_*.py"), *NODE_SOURCES])
+    text = "".join(file.read_text() for file in [*SOURCES.glob("audit_*.py"), SOURCES / "replay.py", *NODE_SOURCES])
     kinds = "|".join(sorted({code.split(".")[0] for code in CODES}))
     assert set(re.findall(rf'"((?:{kinds})\.[a-z]+)"', text)) == set(CODES) - {"findings.more"}
+
+
+def test_a_flood_of_one_kind_hides_no_other() -> None:
+    notebook = Notebook()
+    for _ in range(MAX_FINDINGS + 7):
+        notebook.note("log.unreadable", "again")
+    notebook.note("vault.balance", "less than nothing")
+    assert "vault.balance" in {finding.code for finding in notebook.findings}
 
 
 def test_findings_beyond_the_bound_are_counted() -> None:
@@ -45,3 +55,12 @@ def test_what_an_endpoint_says_cannot_write_to_the_terminal() -> None:
     assert shown("\x1b[31mred\n") == "\\x1b[31mred\\n"
     assert shown(b"\x1b") == "0x1b"
     assert len(shown("x" * 10_000)) < 200
+
+
+@pytest.mark.parametrize("code", sorted(CODES))
+def test_every_finding_comes_with_what_to_do(code: str) -> None:
+    notebook = Notebook()
+    notebook.note(code, "something")
+    (found,) = notebook.report(1, "0x", 9).as_json()["findings"]
+    assert (found["says"], found["advice"]) == (CODES[code], advice(code))
+    assert found["advice"].endswith(".")

@@ -12,6 +12,7 @@ from gossip.messages import RoundResult
 from gossip.record import RoundRecord, encode_record, evidence_of
 from gossip.results import result_digest
 from gossip.spec import blob_digest
+from ledger.findings import Finding, Notebook
 from ledger.types import Member, Roster
 from node.audit_records import RecordsReport, audit_model, audit_records
 from node.errors import ConfigError, StoreError
@@ -68,14 +69,15 @@ def publish(world: World, member: int, folder: Path, record: RoundRecord | None 
     return next(folder.rglob("*.record"))
 
 
-def audited(folder: Path, world: World) -> RecordsReport:
-    return audit_records(folder, LedgerOf(world))  # type: ignore[arg-type]
+def audited(folder: Path, world: World) -> tuple[RecordsReport, list[Finding]]:
+    notebook = Notebook()
+    return audit_records(folder, LedgerOf(world), notebook), notebook.findings  # type: ignore[arg-type]
 
 
 def test_a_fault_is_named_with_the_member_and_is_no_finding(world: World, tmp_path: Path) -> None:
     publish(world, 0, tmp_path)
-    report = audited(tmp_path, world)
-    assert not report.notebook.findings
+    report, findings = audited(tmp_path, world)
+    assert not findings
     assert report.faults == [(2, "m1", "share contradicts its proof")]
     assert (report.rounds, report.scores) == (1, 4)
 
@@ -83,8 +85,8 @@ def test_a_fault_is_named_with_the_member_and_is_no_finding(world: World, tmp_pa
 def test_records_of_several_members_are_judged_together(world: World, tmp_path: Path) -> None:
     for member in (0, 2, 3):
         publish(world, member, tmp_path / str(member))
-    report = audited(tmp_path, world)
-    assert not report.notebook.findings
+    report, findings = audited(tmp_path, world)
+    assert not findings
     assert report.rounds == 1
 
 
@@ -112,7 +114,7 @@ def test_a_forged_record_is_a_finding(change: dict[str, object], code: str, worl
     if "result" in change:
         change = {"result": structs.replace(record.result, model=bytes(32))}
     publish(world, 0, tmp_path, structs.replace(record, **change))
-    findings = audited(tmp_path, world).notebook.findings
+    _, findings = audited(tmp_path, world)
     assert [finding.code for finding in findings] == [code]
     assert "\x1b" not in findings[0].text
 
@@ -124,7 +126,7 @@ def test_a_file_that_is_no_record_is_named(damage: str, world: World, tmp_path: 
     path.write_bytes({"garbage": b"\xff" * 100, "half": data[: len(data) // 2], "renamed": data}[damage])
     if damage == "renamed":
         path = path.rename(path.with_name("00000007.record"))
-    (finding,) = audited(tmp_path, world).notebook.findings
+    _, (finding,) = audited(tmp_path, world)
     assert finding.code == "record.unreadable"
     assert path.name in finding.text
 
@@ -155,6 +157,6 @@ def test_a_round_that_came_to_nothing_says_why(tmp_path: Path) -> None:
     node = world.nodes[0]
     assert node.session is not None
     Recorder(tmp_path, node.blobs.get).write(node.records[1], evidence_of(node.session.current))
-    ((round_id, reason),) = audited(tmp_path, world).abandoned
+    ((round_id, reason),) = audited(tmp_path, world)[0].abandoned
     assert (round_id, reason) == (1, node.records[1].reason)
     assert "longer than" in reason

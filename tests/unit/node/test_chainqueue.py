@@ -9,7 +9,7 @@ import pytest
 import trio
 
 from gossip.messages import RoundResult
-from ledger.errors import ChainUnavailable
+from ledger.errors import ChainUnavailable, ResultConflict
 from node import chainqueue
 from node.chainqueue import ChainQueue
 from node.store import Store
@@ -23,9 +23,11 @@ States = list[tuple[int, str | None]]
 class Ledger:
     """A ledger that notes what it is given; away for as many requests as asked for."""
 
-    def __init__(self, recorded: int = 0, away: int = 0) -> None:
+    def __init__(self, recorded: int = 0, away: int = 0, unconfirmed: int = 0, conflict: bool = False) -> None:
         self.recorded = recorded
         self.away = away
+        self.unconfirmed = unconfirmed
+        self.conflict = conflict
         self.submitted: list[int] = []
 
     def next_round(self) -> int:
@@ -33,6 +35,14 @@ class Ledger:
             self.away -= 1
             raise ChainUnavailable("away")
         return self.recorded
+
+    def final_round(self) -> int:
+        return self.recorded - self.unconfirmed
+
+    def is_recorded(self, result: Any) -> bool:
+        if self.conflict:
+            raise ResultConflict(result.round, bytes(32), bytes(32))
+        return bool(result.round < self.recorded)
 
     def submit(self, key: bytes, result: Any, scores: Any, signers: int, signatures: bytes) -> str:
         assert (signers, len(signatures)) == (0b111, 192)
@@ -134,3 +144,35 @@ def test_round_that_the_ledger_does_not_expect_yet_waits(store: Store) -> None:
     run_until(store, ledger, 2, lambda: next(looks, None) is None)
     assert ledger.submitted == []
     assert [round_id for round_id, _ in store.pending_results()] == [2]
+
+
+def test_a_result_is_kept_until_its_record_is_final(store: Store) -> None:
+    queue(store, 0, 1)
+    ledger = Ledger(unconfirmed=1)
+    noted = run_until(store, ledger, 0, lambda: len(store.pending_results()) == 1)
+    assert (ledger.submitted, noted) == ([0, 1], [(0, "0x0")])
+    assert [round_id for round_id, _ in store.pending_results()] == [1]
+
+
+def test_a_record_that_a_reorganisation_undid_is_submitted_again(store: Store) -> None:
+    queue(store, 0)
+    ledger = Ledger(unconfirmed=1)
+
+    def undone_once() -> bool:
+        if ledger.submitted == [0]:
+            ledger.recorded = 0
+        if ledger.submitted == [0, 0]:
+            ledger.unconfirmed = 0
+        return not store.pending_results()
+
+    assert run_until(store, ledger, 0, undone_once) == [(0, "0x0")]
+    assert ledger.submitted == [0, 0]
+
+
+def test_another_result_on_the_ledger_is_told_and_ours_is_kept(store: Store) -> None:
+    queue(store, 0)
+    states: States = []
+    run_until(store, Ledger(recorded=1, conflict=True), 0, lambda: bool(states), states)
+    assert [waiting for waiting, _ in states] == [1]
+    assert "round 0 is recorded with result" in str(states[0][1])
+    assert store.pending_results()

@@ -8,8 +8,6 @@ from typing import Any
 
 import pytest
 
-import ledger.audit
-from ledger.findings import Notebook
 from node import commands
 from node.errors import ConfigError
 from node.members import MEMBER_FILE, read_member
@@ -95,7 +93,7 @@ def test_a_deployers_key_that_is_none_is_not_shown(tmp_path: Path, content: byte
     path = tmp_path / "key"
     path.write_bytes(content)
     with pytest.raises(ConfigError) as refused:
-        commands._read_hex_key(path)
+        commands.read_hex_key(path)
     assert str(refused.value) == f"{path} holds no private key: expected 64 hex digits"
 
 
@@ -123,17 +121,3 @@ def test_a_status_is_shown_as_the_node_wrote_it(tmp_path: Path, capsys: pytest.C
     assert json.loads(capsys.readouterr().out) == progress.state
     commands.status(tmp_path, False)
     assert capsys.readouterr().out.splitlines()[:2] == ["round         3", "missing       south"]
-
-
-@pytest.mark.parametrize(("count", "said"), [(1, "1 finding"), (2, "2 findings")])
-def test_findings_are_counted_in_words_that_fit(
-    count: int, said: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    notebook = Notebook()
-    for _ in range(count):
-        notebook.note("round.missing", "somewhere")
-    monkeypatch.setattr(ledger.audit, "audit", lambda rpc, registry: notebook.report(1, "0x", 0))
-    with pytest.raises(SystemExit) as ended:
-        commands.audit("http://127.0.0.1:1", "0x", False)
-    assert ended.value.code == 3
-    assert capsys.readouterr().out.splitlines()[-1] == said

@@ -1,0 +1,154 @@
+"""What a member wants to know about rounds and money, computed from the records."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from ledger.client import LedgerClient
+from ledger.errors import BooksMismatch
+from ledger.rewards import pay, rewards_root
+from ledger.types import CLOSING, SETTLED, TRAINING, RoundRecord, members_of
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One recorded round.
+
+    Attributes:
+        record: as its event tells it.
+        pay_wei: what it added for each member, by roster index.
+        recorded_at: time of its block, seconds since 1970.
+    """
+
+    record: RoundRecord
+    pay_wei: tuple[int, ...]
+    recorded_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class Balance:
+    """One member's money.
+
+    Attributes:
+        name: of the member.
+        rounds: settled training rounds whose sum holds its update.
+        score_ppm: sum of its scores.
+        earned_wei: by all recorded rounds.
+        claimed_wei: paid to it so far.
+        due_wei: to be claimed now.
+        waiting_wei: earned in rounds whose dispute window is open.
+    """
+
+    name: str
+    rounds: int
+    score_ppm: int
+    earned_wei: int
+    claimed_wei: int
+    due_wei: int
+    waiting_wei: int
+
+
+@dataclass(frozen=True, slots=True)
+class Books:
+    """The money of a consortium.
+
+    Attributes:
+        rounds: how many are recorded.
+        balances: by roster index.
+        funded_wei: paid into the vault so far.
+        unearned_wei: of it, what no round has given to anybody.
+        next_due_at: when the next rewards can be claimed, seconds since 1970; None if none wait.
+    """
+
+    rounds: int
+    balances: tuple[Balance, ...]
+    funded_wei: int
+    unearned_wei: int
+    next_due_at: int | None
+
+
+def compute_history(client: LedgerClient, last: int) -> list[Entry]:
+    """The newest `last` rounds, oldest first.
+
+    Raises:
+        BooksMismatch: the rewards do not follow from the scores.
+    """
+    newest = deque(_paid(client), maxlen=last)
+    return [Entry(record, added, client.recorded_at(record.result.round)) for record, added, _ in newest]
+
+
+def compute_books(client: LedgerClient) -> Books:
+    """Everybody's money after the newest round.
+
+    Raises:
+        BooksMismatch: the rewards do not follow from the scores.
+    """
+    members = client.roster().members
+    rounds, scores = [0] * len(members), [0] * len(members)
+    earned = due = (0,) * len(members)
+    count = client.next_round()
+    window = client.terms().dispute_window_seconds
+    first_waiting = _first_waiting(client, count, window)
+    for record, _, cumulative in _paid(client):
+        earned = cumulative
+        if record.result.round < first_waiting:
+            due = cumulative
+        if record.result.kind == TRAINING and record.result.outcome == SETTLED:
+            for index in members_of(record.result.dealers):
+                rounds[index] += 1
+        for index, score in enumerate(record.scores or ()):
+            scores[index] += score
+    funded = client.funded_wei()
+    return Books(
+        rounds=count,
+        balances=tuple(
+            Balance(
+                name=member.name,
+                rounds=rounds[index],
+                score_ppm=scores[index],
+                earned_wei=earned[index],
+                claimed_wei=(claimed := client.claimed_wei(index)),
+                due_wei=max(0, due[index] - claimed),
+                waiting_wei=earned[index] - due[index],
+            )
+            for index, member in enumerate(members)
+        ),
+        funded_wei=funded,
+        unearned_wei=funded - sum(earned),
+        next_due_at=client.recorded_at(first_waiting) + window if first_waiting < count else None,
+    )
+
+
+def kind_name(kind: int) -> str:
+    """What people call a kind of round."""
+    return {TRAINING: "training", CLOSING: "closing"}.get(kind, "statistics")
+
+
+def _paid(client: LedgerClient) -> Iterator[tuple[RoundRecord, tuple[int, ...], tuple[int, ...]]]:
+    """Each record, what it added for each member, and what they then had earned."""
+    terms, n = client.terms(), len(client.roster().members)
+    cumulative = (0,) * n
+    for record in client.records():
+        result = record.result
+        try:
+            added = pay(terms, result.kind, result.outcome, result.dealers, record.scores, n)
+        except ValueError as error:
+            raise BooksMismatch(result.round) from error
+        cumulative = tuple(old + new for old, new in zip(cumulative, added, strict=True))
+        if result.rewards != rewards_root(cumulative):
+            raise BooksMismatch(result.round)
+        yield record, added, cumulative
+
+
+def _first_waiting(client: LedgerClient, count: int, window_seconds: int) -> int:
+    """The first round whose dispute window is open; times ascend, so that few have to be asked for."""
+    now, low, high = client.block_timestamp(), 0, count
+    while low < high:
+        middle = (low + high) // 2
+        if client.recorded_at(middle) + window_seconds <= now:
+            low = middle + 1
+        else:
+            high = middle
+    return low

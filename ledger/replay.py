@@ -1,0 +1,63 @@
+"""One contract's events, each handed to the check that is for its kind."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ledger.findings import Notebook, shown
+from ledger.trail import Event, Trail
+
+Check = Callable[[Event], None]
+
+
+class Replay:
+    """Goes through a contract's events once, as far as asked, and keeps nothing of them itself.
+
+    Args:
+        checks: what to do with an event, by its name; there has to be one for each of the contract's events.
+    """
+
+    def __init__(
+        self, trail: Trail, contract: str, address: str, notebook: Notebook, checks: Mapping[str, Check]
+    ) -> None:
+        self.trail = trail
+        self.address = address
+        self.notebook = notebook
+        self.checks = dict(checks)
+        self._contract = contract
+        self._events = trail.events(contract, address)
+        self._waiting: Event | None = None
+        self._is_over = False
+
+    def advance(self, place: tuple[int, int] | None = None) -> None:
+        """Checks the events before this place of the chain, or all."""
+        while (event := self.peek()) is not None and (place is None or event.place < place):
+            self.step()
+
+    def peek(self) -> Event | None:
+        """The next event; None after the last one."""
+        if self._waiting is None and not self._is_over:
+            self._waiting = next(self._events, None)
+            self._is_over = self._waiting is None
+        return self._waiting
+
+    def step(self) -> None:
+        """Checks the next event."""
+        event, self._waiting = self.peek(), None
+        if event is None:
+            return
+        check = self.checks.get(event.name)
+        if check is None:
+            what = shown(event.values.get("reason", event.name))
+            self.notebook.note("log.unreadable", f"a log of the {self._contract}: {what}")
+        else:
+            check(event)
+
+    def stop(self) -> None:
+        """Leaves the rest of the events alone."""
+        self._is_over, self._waiting = True, None
+
+    def stored(self, name: str, *args: object) -> Any:
+        """What the contract's view returns after the last block."""
+        return self.trail.view(self._contract, self.address, name, *args)

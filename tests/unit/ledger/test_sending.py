@@ -1,0 +1,177 @@
+"""Sending through endpoints that forget, lag, refuse or are shared: each transaction happens once, or is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from coincurve import PrivateKey
+
+from ledger import sending
+from ledger.connection import Connection
+from ledger.deploy import send_wei
+from ledger.devchain import DEV_KEYS, running
+from ledger.errors import ChainUnavailable, TransactionFailed
+from tests.helpers.chain import address_of, key_of
+from tests.helpers.lying_proxy import Lie, LyingProxy, Refusal, honest, lying_proxy, on_answer
+
+pytestmark = pytest.mark.network
+
+TO = address_of(key_of("somebody"))
+GAS = 21_000
+
+
+@pytest.fixture(scope="module")
+def proxy() -> Iterator[LyingProxy]:
+    with running() as server, lying_proxy(server.url) as proxy:
+        yield proxy
+
+
+@contextmanager
+def told(proxy: LyingProxy, lie: Lie) -> Iterator[None]:
+    proxy.lie = lie
+    try:
+        yield
+    finally:
+        proxy.lie = honest
+
+
+@pytest.fixture
+def key(proxy: LyingProxy, request: pytest.FixtureRequest) -> PrivateKey:
+    """A key of this test's own, with an ether."""
+    own = key_of(request.node.name)
+    send_wei(proxy.target, DEV_KEYS[0], address_of(own), 10**18)
+    return own
+
+
+def send(connection: Connection, key: PrivateKey, wei: int = 1) -> str:
+    tx, receipt = connection.send(key.secret, {"to": TO, "value": wei}, GAS)
+    assert receipt["status"] == 1
+    return tx
+
+
+def sent_type(proxy: LyingProxy, tx: str) -> int:
+    return int(Connection(proxy.target).request("eth_getTransactionByHash", [tx])["type"], 16)
+
+
+def test_a_chain_without_base_fee_gets_the_older_kind_of_transaction(proxy: LyingProxy, key: PrivateKey) -> None:
+    def older(params: list[Any], block: Any) -> Any:
+        block.pop("baseFeePerGas")
+        return block
+
+    with told(proxy, on_answer("eth_getBlockByNumber", older)):
+        assert sent_type(proxy, send(Connection(proxy.url), key)) == 0
+    assert sent_type(proxy, send(Connection(proxy.url), key)) == 2
+
+
+def test_an_endpoint_that_refuses_newer_transactions_gets_an_older_one(
+    proxy: LyingProxy, key: PrivateKey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connection = Connection(proxy.url)
+    passed_on = connection.broadcast
+
+    def refuse(raw: bytes) -> None:
+        if raw[0] == 2:
+            raise TransactionFailed("transaction type not supported")
+        passed_on(raw)
+
+    monkeypatch.setattr(connection, "broadcast", refuse)
+    assert sent_type(proxy, send(connection, key)) == 0
+
+
+def test_of_two_refusals_the_first_is_told(proxy: LyingProxy, key: PrivateKey, monkeypatch: pytest.MonkeyPatch) -> None:
+    connection = Connection(proxy.url)
+
+    def refuse(raw: bytes) -> None:
+        raise TransactionFailed("the account is frozen" if raw[0] == 2 else "too old a transaction")
+
+    monkeypatch.setattr(connection, "broadcast", refuse)
+    with pytest.raises(TransactionFailed, match="frozen"):
+        send(connection, key)
+
+
+def test_a_lost_answer_to_a_transaction_that_arrived_is_not_sent_twice(proxy: LyingProxy, key: PrivateKey) -> None:
+    with told(proxy, on_answer("eth_sendRawTransaction", lambda params, tx: Refusal(-32000, "already known"))):
+        send(Connection(proxy.url), key, 5)
+    connection = Connection(proxy.url)
+    assert connection.next_nonce(address_of(key)) == 1
+
+
+def test_an_endpoint_that_counts_late_is_not_given_the_same_nonce_twice(proxy: LyingProxy, key: PrivateKey) -> None:
+    connection = Connection(proxy.url)
+    send(connection, key)
+    mine = address_of(key)
+
+    def late(params: list[Any], count: str) -> str:
+        return hex(int(count, 16) - 1) if params[0] == mine and params[1] == "pending" else count
+
+    with told(proxy, on_answer("eth_getTransactionCount", late)):
+        send(connection, key)
+    assert connection.next_nonce(mine) == 2
+
+
+def test_a_chain_begun_anew_is_not_left_with_a_gap(proxy: LyingProxy, key: PrivateKey) -> None:
+    send(Connection(proxy.url), key)
+    with running() as fresh:
+        send_wei(fresh.url, DEV_KEYS[0], address_of(key), 10**18)
+        connection = Connection(fresh.url)
+        send(connection, key)
+        assert connection.next_nonce(address_of(key)) == 1
+
+
+def test_a_nonce_that_another_process_took_is_not_used_again(proxy: LyingProxy, key: PrivateKey) -> None:
+    mine, connection, asked = address_of(key), Connection(proxy.url), [0]
+
+    def meanwhile(params: list[Any], count: str) -> str:
+        asked[0] += 1
+        if asked[0] == 1:
+            # Told before the other process's transaction, which is then first.
+            sending._lanes.clear()
+            send(Connection(proxy.target), key)
+            sending._lanes.clear()
+        return count
+
+    with told(proxy, on_answer("eth_getTransactionCount", meanwhile)):
+        send(connection, key)
+    assert connection.next_nonce(mine) == 2
+
+
+def test_a_contract_is_asked_again_before_a_second_try(proxy: LyingProxy, key: PrivateKey) -> None:
+    connection, asked, simulated = Connection(proxy.url), [0], [0]
+
+    def lie(method: str, params: list[Any], result: Any) -> Any:
+        simulated[0] += method == "eth_call"
+        if method == "eth_getTransactionCount":
+            asked[0] += 1
+            if asked[0] == 1:
+                sending._lanes.clear()
+                send(Connection(proxy.target), key)
+                sending._lanes.clear()
+        return result
+
+    with told(proxy, lie):
+        send(connection, key)
+    assert simulated == [2]
+
+
+def test_a_transaction_that_nobody_includes_ends_after_its_time(
+    proxy: LyingProxy, key: PrivateKey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sending, "RECEIPT_SECONDS", 0.3)
+    monkeypatch.setattr(sending, "POLL_SECONDS", 0.05)
+    with (
+        told(proxy, on_answer("eth_getTransactionReceipt", lambda params, receipt: None)),
+        pytest.raises(TransactionFailed, match="not included within") as caught,
+    ):
+        send(Connection(proxy.url), key)
+    assert caught.value.tx.startswith("0x")
+
+
+def test_an_endpoint_that_goes_away_while_one_waits_is_named(proxy: LyingProxy, key: PrivateKey) -> None:
+    with (
+        told(proxy, on_answer("eth_getTransactionReceipt", lambda params, receipt: [7])),
+        pytest.raises(ChainUnavailable),
+    ):
+        send(Connection(proxy.url), key)
