@@ -14,7 +14,7 @@ from gossip.errors import MalformedMessage, PeerError, PeerUnreachable
 from gossip.transport.border import translated
 from gossip.transport.frames import POSITION, FrameType, Position
 from gossip.transport.interface import Handlers, Limits
-from gossip.transport.muxer import BoundedYamux
+from gossip.transport.muxer import MAX_STREAMS, BoundedYamux
 from gossip.transport.peers import Peer
 from gossip.transport.streams import CONTROL, TRANSFER, Stream
 from gossip.transport.transfer import Transfers
@@ -23,6 +23,8 @@ from gossip.transport.wire import Wire
 CLOCK: Final = struct.Struct(">d")
 SPARE: Final = Position(0, 0)
 CONTROL_STREAMS: Final = 1
+MAX_REFUSED_STREAMS: Final = 256
+"""Streams beyond its bound that a peer may open on one connection before it is cut."""
 
 
 @dataclass
@@ -59,6 +61,7 @@ class Connection:
         self._limits = services.limits
         self._users: set[trio.CancelScope] = set()
         self._inbound = 0
+        self._refused = 0
         self._hears_control = False
         self._answered = 0.0
         self._ponged = trio.Event()
@@ -133,6 +136,8 @@ class Connection:
             self.blame("malformed")
         if self._muxer.overrun:
             self._services.on_fault(self.peer.peer_id, "overrun")
+        elif self._muxer.broke:
+            self._services.on_fault(self.peer.peer_id, "malformed")
         everything.cancel()
 
     async def _watch_silence(self) -> None:
@@ -150,7 +155,10 @@ class Connection:
                     raw = await self._muxer.accept_stream()
             except PeerUnreachable:
                 return self.close()
+            if self._refused >= MAX_REFUSED_STREAMS or len(self._muxer.streams) > MAX_STREAMS:
+                return self.blame("streams")
             if self._inbound >= most:  # twice the peer's own bound, for those that it gave up meanwhile
+                self._refused += 1
                 self._services.on_fault(self.peer.peer_id, "streams")
                 await Stream(raw, self.peer.peer_id).abort()
                 continue
@@ -204,11 +212,12 @@ class Connection:
 
     def _hear(self, position: Position, message: bytes) -> None:
         is_new, is_late = self.peer.heard.on_announcement(position)
+        if not is_new:
+            return self._services.on_fault(self.peer.peer_id, "repeated")
         if is_late:
             self._services.handlers.on_gap(self.peer.peer_id)
-        if is_new:
-            self._services.counters.heard += 1
-            self._services.handlers.on_announcement(self.peer.peer_id, message)
+        self._services.counters.heard += 1
+        self._services.handlers.on_announcement(self.peer.peer_id, message)
 
     async def _speak(self) -> None:
         """Makes our announcements and signs of life."""

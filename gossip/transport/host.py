@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import functools
 import random
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from types import MappingProxyType
 from typing import Protocol
@@ -20,6 +21,7 @@ from gossip.transport.frames import DIGEST_BYTES, Offer
 from gossip.transport.handshake import Handshake, NotAdmitted
 from gossip.transport.identity import PeerAddress, peer_id_of
 from gossip.transport.interface import CannotListen, Handlers, Limits, PortTaken, Statistics
+from gossip.transport.lobby import Lobby
 from gossip.transport.muxer import BoundedYamux
 from gossip.transport.peers import Peer
 from gossip.transport.streams import TRANSFER, Stream
@@ -76,7 +78,8 @@ class Transport:
         self._services = Services(self._limits, handlers, transfers, Counters(), self._on_fault)
         self._nursery: trio.Nursery | None = None
         self._has_run = False
-        self._half_open: dict[Wire, None] = {}
+        self._lobby = Lobby(self._limits.max_half_open)
+        self._faults: dict[str, Counter[str]] = {}
         self._meter = Meter()
         self._dropped_by_former = 0
         self._refused = 0
@@ -125,8 +128,7 @@ class Transport:
             raise CannotListen(host, port, error.strerror or str(error)) from error
 
     def _close_everything(self) -> None:
-        for wire in list(self._half_open):
-            wire.abort()
+        self._lobby.close()
         for peer in self._peers.values():
             for connection in peer.connections:
                 connection.close()
@@ -135,7 +137,7 @@ class Transport:
         """Makes `peers` the admitted set.
 
         Connections to everyone else are closed at once, before this returns; new peers are dialled.  The
-        node itself is left out.
+        node itself is left out.  May be called at any time, before `run` too.
         """
         wanted = {peer.peer_id: peer for peer in peers if peer.peer_id != self.peer_id}
         for peer_id in self._peers.keys() - wanted.keys():
@@ -145,6 +147,7 @@ class Transport:
                 self._peers[peer_id].address = address
                 continue
             peer = self._peers[peer_id] = Peer(address, self._limits)
+            self._faults.setdefault(peer_id, Counter())
             if self._nursery is not None:
                 self._nursery.start_soon(self._keep_connected, peer)
 
@@ -159,22 +162,18 @@ class Transport:
     async def _answer(self, stream: trio.SocketStream) -> None:
         """Serves one inbound connection."""
         wire = self._wire(stream, is_initiator=False)
-        while len(self._half_open) >= self._limits.max_half_open:
-            # The oldest gives way: a member is through in milliseconds, a flood would hold every place.
-            oldest = next(iter(self._half_open))
-            del self._half_open[oldest]
-            oldest.abort()
-        self._half_open[wire] = None
+        self._lobby.enter(wire, _remote_host(stream))
         try:
             peer_id, muxer = await self._handshake.upgrade(wire)
         except PeerUnreachable as error:
             if isinstance(error.__cause__, NotAdmitted):
                 self._refused += 1
+                self._on_fault(error.__cause__.peer_id, "not admitted")
             else:
                 self._failed += 1
             return
         finally:
-            self._half_open.pop(wire, None)
+            self._lobby.leave(wire)
         peer = self._peers.get(peer_id)
         if peer is None:  # dismissed since
             return wire.abort()
@@ -339,16 +338,15 @@ class Transport:
     # --- looking --------------------------------------------------------------------------------------------
 
     def _on_fault(self, peer_id: str, fault: str) -> None:
-        peer = self._peers.get(peer_id)
-        if peer is not None:
-            peer.faults[fault] += 1
+        if peer_id in self._faults:
+            self._faults[peer_id][fault] += 1
 
     def statistics(self) -> Statistics:
         """Counters as they stand."""
         peers = self._peers
         return Statistics(
             connections=sum(len(peer.connections) for peer in peers.values()),
-            half_open=len(self._half_open),
+            half_open=len(self._lobby),
             bytes_received=self._meter.received,
             bytes_sent=self._meter.sent,
             strangers_refused=self._refused,
@@ -356,9 +354,16 @@ class Transport:
             announcements_received=self._services.counters.heard,
             announcements_sent=self._services.counters.announced,
             announcements_dropped=self._dropped_by_former + sum(peer.dropped for peer in peers.values()),
-            faults=MappingProxyType({i: MappingProxyType(dict(p.faults)) for i, p in peers.items() if p.faults}),
+            faults=MappingProxyType({i: MappingProxyType(dict(found)) for i, found in self._faults.items() if found}),
             dial_failures=MappingProxyType({i: p.dial_failure for i, p in peers.items() if p.dial_failure}),
             round_trip_seconds=MappingProxyType(
                 {i: p.round_trip_seconds for i, p in peers.items() if p.round_trip_seconds is not None}
             ),
         )
+
+
+def _remote_host(stream: trio.SocketStream) -> str:
+    try:
+        return str(stream.socket.getpeername()[0])
+    except OSError:  # gone already
+        return ""

@@ -142,8 +142,9 @@ class Statistics:
         announcements_received: delivered to the node.
         announcements_sent: written, one for each peer.
         announcements_dropped: not written because the peer was too slow.
-        faults: of each admitted peer, how often it did what: "malformed", "overrun", "silent", "digest",
-            "streams", "refused by handler".
+        faults: of each peer that is or was admitted, how often it did what: "malformed", "overrun", "silent",
+            "digest", "streams", "repeated" (an announcement again, or out of order), "refused by handler",
+            "not admitted" (it came back after its removal).
         dial_failures: of each peer that could not be reached, why the last attempt failed.
         round_trip_seconds: of each connected peer, as the last ping measured it.
     """
