@@ -22,18 +22,21 @@ class Door:
 
     def __init__(self, node: Node) -> None:
         self._node = node
-        self._members = {member.peer_id: member.index for member in node.roster.members}
         self._offered_in = -1
         self._offered: dict[int, set[bytes]] = {}
 
     def on_connected(self, peer_id: str) -> None:
         self._node.reporter.connected(peer_id)
-        self._node.enqueue(PeerUp(self._members[peer_id]))
+        member = self._node.admission.index_of(peer_id)
+        if member is not None:
+            self._node.enqueue(PeerUp(member))
         self._node.send_summary(peer_id)
 
     def on_lost(self, peer_id: str) -> None:
         self._node.reporter.lost(peer_id)
-        self._node.enqueue(PeerDown(self._members[peer_id]))
+        member = self._node.admission.index_of(peer_id)
+        if member is not None:
+            self._node.enqueue(PeerDown(member))
 
     def on_gap(self, peer_id: str) -> None:
         self._node.send_summary(peer_id)
@@ -54,7 +57,7 @@ class Door:
             round_id, dealer = msgspec.msgpack.decode(header, type=tuple[int, int])
         except UNREADABLE:
             return "the header of an offer is (round, dealer)"
-        if self._members.get(peer_id) != dealer:
+        if node.admission.index_of(peer_id) != dealer:
             return "a member offers its own dealing only"
         if node.current is None or round_id != node.round:
             return "another round is under way here"
@@ -93,8 +96,8 @@ class Door:
             return model
         if node.current is None:
             return None
-        own, holder = node.current.current.own_shares, self._members[peer_id]
-        if own is not None and own[holder] == digest:
+        own, holder = node.current.current.own_shares, node.admission.index_of(peer_id)
+        if own is not None and holder is not None and own[holder] == digest:
             return node.workshop.share_of(holder, digest)
         is_public = digest == node.workshop.start.model or digest in public_names(node.current)
         return node.store.get(digest) if is_public else None

@@ -22,9 +22,9 @@ IsWanted = Callable[[], bool]
 class Transfers:
     """Pushes and fetches over one transport, addressed by roster index."""
 
-    def __init__(self, transport: Transport, peer_ids: dict[int, str], me: int) -> None:
+    def __init__(self, transport: Transport, peer_id_of: Callable[[int], str], me: int) -> None:
         self._transport = transport
-        self._peer_ids = peer_ids
+        self._peer_id_of = peer_id_of
         self._me = me
 
     async def push_shares(self, round_id: int, shares: Iterable[tuple[int, bytes, bytes]], is_wanted: IsWanted) -> None:
@@ -32,7 +32,7 @@ class Transfers:
         header = msgspec.msgpack.encode((round_id, self._me))
         async with trio.open_nursery() as nursery:
             for holder, name, blob in shares:
-                push = partial(self._transport.push, self._peer_ids[holder], header, blob, name)
+                push = partial(self._transport.push, self._peer_id_of(holder), header, blob, name)
                 nursery.start_soon(_push, push, is_wanted)
 
     async def fetch(self, name: bytes, size: int, members: Iterable[int], is_wanted: IsWanted) -> bytes | None:
@@ -41,7 +41,7 @@ class Transfers:
         while is_wanted():
             for member in asked:
                 try:
-                    return await self._transport.fetch(self._peer_ids[member], name, size)
+                    return await self._transport.fetch(self._peer_id_of(member), name, size)
                 except (PeerUnreachable, TransferRefused):
                     continue
             await trio.sleep(RETRY_SECONDS)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from gossip.session import Identity, RoundStart
 from gossip.spec import RoundKind, TaskSpec, blob_digest
 from gossip.state import Timing
 from gossip.statements import Domain, address_of, sign
-from gossip.transport import PeerAddress, peer_id_of
+from gossip.transport import PeerAddress, Statistics, peer_id_of
 from ledger.types import Member, Roster, VaultTerms
 from node.progress import Progress
 from node.runner import Habits, Node
@@ -82,7 +82,7 @@ class MemoryTransport:
         return frozenset(self._network.open) - {self._me}
 
     def admit(self, peers: Sequence[PeerAddress]) -> None:
-        pass
+        self.admitted = {peer.peer_id for peer in peers}
 
     async def run(self, *, task_status: Any = trio.TASK_STATUS_IGNORED) -> None:
         others = list(self._network.open.values())
@@ -121,6 +121,9 @@ class MemoryTransport:
             raise TransferRefused("not found")
         return blob
 
+    def statistics(self) -> Statistics:
+        return Statistics(**{one.name: 0 if one.type == "int" else {} for one in fields(Statistics)})  # type: ignore[arg-type]
+
     async def flush(self, seconds: float) -> frozenset[str]:
         await trio.lowlevel.checkpoint()
         return frozenset()
@@ -138,6 +141,11 @@ class SilentChain:
 
     def __init__(self, recorded: int = 0) -> None:
         self.recorded = recorded
+        self.roster: Roster | None = None
+
+    async def newer_roster(self, version: int) -> Roster | None:
+        await trio.lowlevel.checkpoint()
+        return None if self.roster is None or self.roster.version == version else self.roster
 
     async def run(self, on_recorded: Any, on_state: Any) -> None:
         await trio.sleep_forever()

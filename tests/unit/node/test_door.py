@@ -26,9 +26,8 @@ def find(node: SimulatedNode, name: bytes) -> bytes | None:
 
 
 def door(node: SimulatedNode) -> Door:
-    members = [SimpleNamespace(peer_id=f"peer{index}", index=index) for index in range(4)]
     shell = SimpleNamespace(
-        roster=SimpleNamespace(members=members),
+        admission=SimpleNamespace(index_of=lambda peer_id: int(peer_id.removeprefix("peer"))),
         store=SimpleNamespace(get=node.blobs.get, checkpoint=lambda name: None),
         current=node.session,
         session=node.session,
