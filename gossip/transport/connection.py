@@ -16,6 +16,7 @@ from gossip.transport.frames import POSITION, FrameType, Position
 from gossip.transport.interface import Handlers, Limits
 from gossip.transport.muxer import MAX_STREAMS, BoundedYamux
 from gossip.transport.peers import Peer
+from gossip.transport.reach import REACH, Reach
 from gossip.transport.streams import CONTROL, TRANSFER, Stream
 from gossip.transport.transfer import Transfers
 from gossip.transport.wire import Wire
@@ -42,6 +43,7 @@ class Services:
     limits: Limits
     handlers: Handlers
     transfers: Transfers
+    reach: Reach
     counters: Counters
     on_fault: Callable[[str, str], None]
 
@@ -168,9 +170,11 @@ class Connection:
     async def _serve_stream(self, raw: Any) -> None:
         stream = Stream(raw, self.peer.peer_id)
         try:
-            protocol = await stream.accept((CONTROL, TRANSFER), self._limits.chunk_seconds)
+            protocol = await stream.accept((CONTROL, TRANSFER, REACH), self._limits.chunk_seconds)
             if protocol == TRANSFER:
                 await self._services.transfers.serve(stream, self.peer.peer_id)
+            elif protocol == REACH:
+                await self._services.reach.serve(stream, self.peer.peer_id)
             else:
                 await self._listen(stream)
             await stream.close()

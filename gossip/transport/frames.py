@@ -38,6 +38,10 @@ class FrameType(IntEnum):
     """The next piece of the payload."""
     ACK = 9
     """Digest of the payload as it arrived."""
+    PROBE = 10
+    """Dial me; nothing else."""
+    PROBED = 11
+    """The other's clock, 8 bytes, and why the dial failed, UTF-8; nothing if it did not."""
 
 
 Expected = Mapping[FrameType, int]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import functools
 import random
+import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from types import MappingProxyType
@@ -24,6 +25,7 @@ from gossip.transport.interface import CannotListen, Handlers, Limits, PortTaken
 from gossip.transport.lobby import Lobby
 from gossip.transport.muxer import BoundedYamux
 from gossip.transport.peers import Peer
+from gossip.transport.reach import REACH, Reach, View
 from gossip.transport.streams import TRANSFER, Stream
 from gossip.transport.transfer import DigestFunction, Transfers
 from gossip.transport.wire import Meter, Wire
@@ -53,6 +55,7 @@ class Transport:
         push_digest: digest of a pushed payload, 32 bytes.
         blob_digest: digest of a fetched blob, 32 bytes.
         draw: numbers in [0, 1) that spread redials in time.
+        clock: seconds since 1970, told to who asks whether it can be reached.
     """
 
     def __init__(
@@ -66,6 +69,7 @@ class Transport:
         push_digest: DigestFunction = hash_pushed,
         blob_digest: DigestFunction = hash_blob,
         draw: Callable[[], float] = random.random,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self.peer_id = peer_id_of(node_key)
         self._listen = (listen_host, listen_port)
@@ -75,7 +79,8 @@ class Transport:
         self._peers: dict[str, Peer] = {}
         self._handshake = Handshake(node_key, self._peers.__contains__, self._limits)
         transfers = Transfers(self._limits, handlers, push_digest, blob_digest, self._on_fault)
-        self._services = Services(self._limits, handlers, transfers, Counters(), self._on_fault)
+        reach = Reach(self._limits, self._try_to_reach, clock)
+        self._services = Services(self._limits, handlers, transfers, reach, Counters(), self._on_fault)
         self._nursery: trio.Nursery | None = None
         self._has_run = False
         self._lobby = Lobby(self._limits.max_half_open)
@@ -214,6 +219,18 @@ class Transport:
         _, muxer = await self._handshake.upgrade(wire, peer.peer_id)
         return wire, muxer
 
+    async def _try_to_reach(self, peer_id: str) -> str:
+        """Dials a peer's registered address once, and hangs up; why it failed, or an empty text."""
+        peer = self._peers.get(peer_id)
+        if peer is None:
+            return "not admitted"
+        try:
+            wire, _ = await self._reach(peer)
+        except PeerUnreachable as error:
+            return describe(error.__cause__ or error)
+        wire.abort()
+        return ""
+
     def _wire(self, stream: trio.SocketStream, *, is_initiator: bool) -> Wire:
         return Wire(
             stream,
@@ -309,12 +326,28 @@ class Transport:
         await self._transfer(peer_id, exchange)
         return blobs[0]
 
-    async def _transfer(self, peer_id: str, exchange: Callable[[Stream], Awaitable[None]]) -> None:
+    async def ask_back(self, peer_id: str) -> View:
+        """Whether a connected peer can dial this node at its registered address, and what its clock shows.
+
+        Raises:
+            PeerUnreachable: there is no connection, it broke, or the peer was too slow.
+        """
+        views: list[View] = []
+
+        async def exchange(stream: Stream) -> None:
+            views.append(await self._services.reach.ask(stream))
+
+        await self._transfer(peer_id, exchange, REACH)
+        return views[0]
+
+    async def _transfer(
+        self, peer_id: str, exchange: Callable[[Stream], Awaitable[None]], protocol: str = TRANSFER
+    ) -> None:
         """Runs one exchange on a stream of its own; no more than a few at a time to one peer."""
         connection = self._primary(peer_id)
         async with connection.peer.transfers:
             with connection.user():
-                stream = await connection.open(TRANSFER)
+                stream = await connection.open(protocol)
                 try:
                     await exchange(stream)
                 except MalformedMessage as error:
