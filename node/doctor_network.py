@@ -10,6 +10,7 @@ import trio
 from gossip.errors import PeerUnreachable
 from gossip.transport import PeerAddress
 from gossip.transport.host import Transport
+from gossip.transport.payloads import Memory, Sink, Source
 from gossip.transport.reach import View
 from ledger.types import Roster
 from node.admission import Admission
@@ -49,9 +50,12 @@ class Visitor:
     def judge_offer(self, peer_id: str, header: bytes, size: int, digest: bytes) -> str | None:
         return "the node is being examined"
 
-    def on_payload(self, peer_id: str, header: bytes, payload: bytes) -> None: ...
+    def open_sink(self, size: int) -> Sink:
+        return Memory()
 
-    def find_blob(self, peer_id: str, digest: bytes) -> bytes | None:
+    async def on_payload(self, peer_id: str, header: bytes, payload: Sink) -> None: ...
+
+    async def find_blob(self, peer_id: str, digest: bytes) -> Source | None:
         return None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -10,6 +11,7 @@ from gossip.events import Heard, PeerDown, PeerUp
 from gossip.messages import UNREADABLE
 from gossip.round import MAX_SHARES_KEPT, announced_shares
 from gossip.shamir import blob_size
+from gossip.transport.payloads import Sink, Source, Stored
 from node.frames import Summary, decode_frame, encode_frame
 from node.transfers import public_names
 
@@ -80,24 +82,33 @@ class Door:
         offered.add(digest)
         return True
 
-    def on_payload(self, peer_id: str, header: bytes, payload: bytes) -> None:
+    def open_sink(self, size: int) -> Sink:
+        return self._node.spool.open()
+
+    async def on_payload(self, peer_id: str, header: bytes, payload: Sink) -> None:
         node = self._node
         round_id, dealer = msgspec.msgpack.decode(header, type=tuple[int, int])
-        if round_id == node.round:
-            event = node.workshop.accept_share(round_id, dealer, payload)
-            if event is not None:
-                node.enqueue(event, round_id)
+        if round_id != node.round:
+            return payload.discard()
+        event = await node.at_the_disk(lambda: node.workshop.accept_share(round_id, dealer, payload.take()))
+        if event is not None:
+            node.enqueue(event, round_id)
 
-    def find_blob(self, peer_id: str, digest: bytes) -> bytes | None:
+    async def find_blob(self, peer_id: str, digest: bytes) -> Source | None:
         """A member's own share, or what is public: models, revealed sums, shares complained about."""
         node = self._node
-        model = node.store.checkpoint(digest)
-        if model is not None:
-            return model
-        if node.current is None:
-            return None
-        own, holder = node.current.current.own_shares, node.admission.index_of(peer_id)
+        own = None if node.current is None else node.current.current.own_shares
+        holder = node.admission.index_of(peer_id)
         if own is not None and holder is not None and own[holder] == digest:
-            return node.workshop.share_of(holder, digest)
+            found = await node.at_the_vectors(partial(node.workshop.share_of, holder, digest))
+        else:
+            found = await node.at_the_disk(partial(self._find_public, digest))
+        return None if found is None else Stored(found)
+
+    def _find_public(self, digest: bytes) -> bytes | None:
+        node = self._node
+        model = node.store.checkpoint(digest)
+        if model is not None or node.current is None:
+            return model
         is_public = digest == node.workshop.start.model or digest in public_names(node.current)
         return node.store.get(digest) if is_public else None

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
+from typing import TypeVar
 
 import msgspec
 import structlog
@@ -39,7 +40,7 @@ from gossip.events import (
 from gossip.messages import RoundResult
 from gossip.session import Conduct, RoundStart, Session
 from gossip.shamir import blob_size
-from gossip.spec import blob_digest
+from gossip.spec import blob_hasher
 from gossip.state import Timing
 from gossip.transport.host import Transport
 from ledger.types import Roster
@@ -51,6 +52,7 @@ from node.eventlog import decode_event, encode_event
 from node.frames import encode_frame
 from node.progress import Progress
 from node.reporter import Reporter
+from node.spool import Spool
 from node.store import Store
 from node.sync import Exchange, summarise
 from node.transfers import IsWanted, Transfers
@@ -71,6 +73,8 @@ ROSTER_SECONDS = 2.0
 """Between two looks at the registry."""
 MAX_WAITING_EVENTS = 20_000
 BATCH = 128
+DISK_THREADS = 2
+_T = TypeVar("_T")
 
 Signatures = tuple[tuple[int, bytes], ...]
 
@@ -131,6 +135,8 @@ class Node:
         self._next_start: RoundStart | None = None
         self._first: list[Event] = []
         self._vectors = trio.CapacityLimiter(1)
+        self._disk = trio.CapacityLimiter(DISK_THREADS)
+        self.spool = Spool(self.progress.folder)
         self.exchange = Exchange(self.workshop.identity)
         self.current: Session | None = None
         self.round = 0
@@ -157,7 +163,7 @@ class Node:
             PortTaken, CannotListen: the address to listen on cannot be used.
         """
         listen = self.habits.listen
-        self.transport = Transport(self.node_key, *listen, Door(self), push_digest=blob_digest, blob_digest=blob_digest)
+        self.transport = Transport(self.node_key, *listen, Door(self), push_hasher=blob_hasher, blob_hasher=blob_hasher)
         self._transfers = Transfers(self.transport, self.admission.peer_id_of, self.me)
         self._admit()
         async with trio.open_nursery() as nursery:
@@ -348,6 +354,14 @@ class Node:
             log.warning("event.dropped", kind=type(event).__name__)
             return False
         return True
+
+    async def at_the_disk(self, call: Callable[[], _T]) -> _T:
+        """What `call` returns, in a thread that training and dealing never hold up."""
+        return await trio.to_thread.run_sync(call, limiter=self._disk)
+
+    async def at_the_vectors(self, call: Callable[[], _T]) -> _T:
+        """What `call` returns, in the one thread that may use the workshop's dealing."""
+        return await trio.to_thread.run_sync(call, limiter=self._vectors)
 
     def _until(self, round_id: int) -> IsWanted:
         return lambda: self.round == round_id and not self._is_finished

@@ -12,6 +12,7 @@ import trio
 
 from gossip.errors import MalformedMessage, PeerError, PeerUnreachable
 from gossip.transport.border import translated
+from gossip.transport.flow import OverranWindow
 from gossip.transport.frames import POSITION, FrameType, Position
 from gossip.transport.interface import Handlers, Limits
 from gossip.transport.muxer import MAX_STREAMS, BoundedYamux
@@ -178,6 +179,8 @@ class Connection:
             else:
                 await self._listen(stream)
             await stream.close()
+        except OverranWindow:
+            self.blame("overrun")
         except MalformedMessage:
             self.blame("malformed")
         except PeerUnreachable:

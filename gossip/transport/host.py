@@ -7,31 +7,31 @@ import functools
 import random
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from types import MappingProxyType
 from typing import Protocol
 
 import trio
 
-from gossip.errors import LocalError, MalformedMessage, PeerUnreachable
-from gossip.spec import digest
+from gossip.errors import LocalError, PeerUnreachable
+from gossip.spec import hasher
 from gossip.transport.border import describe, translated
 from gossip.transport.connection import Connection, Counters, Services
 from gossip.transport.dialer import Backoff
-from gossip.transport.frames import DIGEST_BYTES, Offer
+from gossip.transport.errands import Errands
 from gossip.transport.handshake import Handshake, NotAdmitted
 from gossip.transport.identity import PeerAddress, peer_id_of
 from gossip.transport.interface import CannotListen, Handlers, Limits, PortTaken, Statistics
 from gossip.transport.lobby import Lobby
 from gossip.transport.muxer import BoundedYamux
+from gossip.transport.payloads import MakeHasher, Memory, Partial, Source, Stored
 from gossip.transport.peers import Peer
-from gossip.transport.reach import REACH, Reach, View
-from gossip.transport.streams import TRANSFER, Stream
-from gossip.transport.transfer import DigestFunction, Transfers
+from gossip.transport.reach import Reach, View
+from gossip.transport.transfer import Transfers
 from gossip.transport.wire import Meter, Wire
 
-hash_pushed = functools.partial(digest, "share")
-hash_blob = functools.partial(digest, "blob")
+hash_pushed = functools.partial(hasher, "share")
+hash_blob = functools.partial(hasher, "blob")
 
 
 class ReportsPort(Protocol):
@@ -52,8 +52,8 @@ class Transport:
         listen_port: port to bind; 0 lets the system choose.
         handlers: the node.
         limits: bounds on memory, number and time.
-        push_digest: digest of a pushed payload, 32 bytes.
-        blob_digest: digest of a fetched blob, 32 bytes.
+        push_hasher: makes digests of pushed payloads, 32 bytes.
+        blob_hasher: makes digests of fetched blobs, 32 bytes.
         draw: numbers in [0, 1) that spread redials in time.
         clock: seconds since 1970, told to who asks whether it can be reached.
     """
@@ -66,8 +66,8 @@ class Transport:
         handlers: Handlers,
         limits: Limits | None = None,
         *,
-        push_digest: DigestFunction = hash_pushed,
-        blob_digest: DigestFunction = hash_blob,
+        push_hasher: MakeHasher = hash_pushed,
+        blob_hasher: MakeHasher = hash_blob,
         draw: Callable[[], float] = random.random,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -78,9 +78,10 @@ class Transport:
         self._draw = draw
         self._peers: dict[str, Peer] = {}
         self._handshake = Handshake(node_key, self._peers.__contains__, self._limits)
-        transfers = Transfers(self._limits, handlers, push_digest, blob_digest, self._on_fault)
+        transfers = Transfers(self._limits, handlers, push_hasher, blob_hasher, self._on_fault)
         reach = Reach(self._limits, self._try_to_reach, clock)
         self._services = Services(self._limits, handlers, transfers, reach, Counters(), self._on_fault)
+        self._errands = Errands(self._limits, self._services)
         self._nursery: trio.Nursery | None = None
         self._has_run = False
         self._lobby = Lobby(self._limits.max_half_open)
@@ -158,6 +159,7 @@ class Transport:
 
     def _dismiss(self, peer: Peer) -> None:
         self._dropped_by_former += peer.dropped
+        self._services.transfers.forget(peer.peer_id)
         peer.keeper.cancel()
         for connection in peer.connections:
             connection.close()
@@ -289,42 +291,34 @@ class Transport:
                     nursery.start_soon(confirm, peer_id, self._primary(peer_id))
         return frozenset(waiting)
 
-    async def push(self, peer_id: str, header: bytes, payload: bytes, payload_digest: bytes) -> None:
-        """Sends a payload to one peer; returns once its node has it.
+    async def push(self, peer_id: str, header: bytes, payload: bytes | Source, payload_digest: bytes) -> None:
+        """Sends a payload to one peer, from where an earlier attempt broke off; returns once its node has it.
 
         Raises:
             TransferRefused: the peer does not want it; the message is its reason.
             PeerUnreachable: there is no connection, it broke, or the peer was too slow.
             LocalError: header, payload or digest has a size that no peer accepts.
         """
-        if len(header) > self._limits.max_header_bytes or len(payload_digest) != DIGEST_BYTES:
-            raise LocalError(f"header or digest is too long: {len(header)} and {len(payload_digest)} bytes")
-        self._check_size(len(payload))
-        offer = Offer(len(payload), payload_digest, header)
+        source = Stored(payload) if isinstance(payload, bytes) else payload
+        await self._errands.push(self._primary(peer_id), header, source, payload_digest)
 
-        async def exchange(stream: Stream) -> None:
-            await self._services.transfers.push(stream, peer_id, offer, payload)
-
-        await self._transfer(peer_id, exchange)
-
-    async def fetch(self, peer_id: str, blob_digest: bytes, size: int) -> bytes:
+    async def fetch(self, peer_id: str, blob_digest: bytes, size: int, download: Partial | None = None) -> bytes:
         """A public blob of exactly `size` bytes, by its digest, which was checked.
+
+        `download` keeps what arrives for the next attempt, with this peer or another.
 
         Raises:
             TransferRefused: the peer does not have it, or sent something else.
             PeerUnreachable: there is no connection, it broke, or the peer was too slow.
             LocalError: size or digest is out of bounds.
         """
-        if len(blob_digest) != DIGEST_BYTES:
-            raise LocalError(f"a digest has {DIGEST_BYTES} bytes, found {len(blob_digest)}")
-        self._check_size(size)
-        blobs: list[bytes] = []
+        partial = download or self.new_download(size)
+        await self._errands.fetch(self._primary(peer_id), blob_digest, partial)
+        return partial.sink.take()
 
-        async def exchange(stream: Stream) -> None:
-            blobs.append(await self._services.transfers.fetch(stream, peer_id, Offer(size, blob_digest)))
-
-        await self._transfer(peer_id, exchange)
-        return blobs[0]
+    def new_download(self, size: int) -> Partial:
+        """What `fetch` can fill in several attempts."""
+        return Partial(size, Memory(), self._services.transfers.blob_hasher)
 
     async def ask_back(self, peer_id: str) -> View:
         """Whether a connected peer can dial this node at its registered address, and what its clock shows.
@@ -332,35 +326,7 @@ class Transport:
         Raises:
             PeerUnreachable: there is no connection, it broke, or the peer was too slow.
         """
-        views: list[View] = []
-
-        async def exchange(stream: Stream) -> None:
-            views.append(await self._services.reach.ask(stream))
-
-        await self._transfer(peer_id, exchange, REACH)
-        return views[0]
-
-    async def _transfer(
-        self, peer_id: str, exchange: Callable[[Stream], Awaitable[None]], protocol: str = TRANSFER
-    ) -> None:
-        """Runs one exchange on a stream of its own; no more than a few at a time to one peer."""
-        connection = self._primary(peer_id)
-        async with connection.peer.transfers:
-            with connection.user():
-                stream = await connection.open(protocol)
-                try:
-                    await exchange(stream)
-                except MalformedMessage as error:
-                    connection.blame("malformed")
-                    raise PeerUnreachable(f"{peer_id}: {error}") from error
-                except BaseException:
-                    await stream.abort()
-                    raise
-                await stream.close()
-
-    def _check_size(self, size: int) -> None:
-        if not 0 <= size <= self._limits.max_payload_bytes:
-            raise LocalError(f"a payload has 0 to {self._limits.max_payload_bytes} bytes, found {size}")
+        return await self._errands.ask_back(self._primary(peer_id))
 
     def _primary(self, peer_id: str) -> Connection:
         peer = self._peers.get(peer_id)

@@ -272,8 +272,12 @@ CHILD = """
 import sys, trio
 from gossip.transport import Limits, PeerAddress
 from gossip.transport.host import Transport
+from gossip.transport.payloads import Memory
 
 class Handlers:
+    def open_sink(self, size):
+        return Memory()
+
     def __getattr__(self, name):
         return lambda *args: None
 
@@ -479,7 +483,7 @@ async def test_chunk_beside_the_offer_costs_a_member_its_connection(chunk: bytes
     async with rogue() as (alice, bob, muxer):
         stream, _ = await opened(muxer, TRANSFER)
         await stream.write_frame(FrameType.OFFER, Offer(10, bytes(32)).encode(), seconds=1)
-        await stream.read_frame({FrameType.ACCEPT: 8}, seconds=PATIENCE_SECONDS)
+        await stream.read_frame({FrameType.ACCEPT: 16}, seconds=PATIENCE_SECONDS)
         await stream.write_frame(FrameType.CHUNK, chunk, seconds=1)
         await until(lambda: alice.seen("lost"))
         assert alice.faults(bob) == {"malformed": 1}
@@ -490,7 +494,7 @@ async def test_payload_that_ends_early_is_no_payload() -> None:
     async with rogue() as (alice, bob, muxer):
         stream, _ = await opened(muxer, TRANSFER)
         await stream.write_frame(FrameType.OFFER, Offer(10, digest("share", b"12345")).encode(), seconds=1)
-        await stream.read_frame({FrameType.ACCEPT: 8}, seconds=PATIENCE_SECONDS)
+        await stream.read_frame({FrameType.ACCEPT: 16}, seconds=PATIENCE_SECONDS)
         await stream.write_frame(FrameType.CHUNK, b"12345", seconds=1)
         await stream.close()
         with pytest.raises(PeerUnreachable):

@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 
 from gossip.errors import PeerUnreachable, TransferRefused
 from gossip.session import Identity, RoundStart
-from gossip.spec import RoundKind, TaskSpec, blob_digest
+from gossip.spec import RoundKind, TaskSpec, blob_digest, blob_hasher
 from gossip.state import Timing
 from gossip.statements import Domain, address_of, sign
 from gossip.transport import PeerAddress, Statistics, peer_id_of
+from gossip.transport.payloads import Memory, Partial
 from ledger.types import Member, Roster, VaultTerms
 from node.progress import Progress
 from node.runner import Habits, Node
@@ -111,15 +112,19 @@ class MemoryTransport:
         reason = handlers.judge_offer(self._me, header, len(payload), payload_digest)
         if reason is not None:
             raise TransferRefused(reason)
-        handlers.on_payload(self._me, header, payload)
+        sink = handlers.open_sink(len(payload))
+        sink.write(payload)
+        await handlers.on_payload(self._me, header, sink)
 
-    async def fetch(self, peer_id: str, name: bytes, size: int) -> bytes:
+    def new_download(self, size: int) -> Partial:
+        return Partial(size, Memory(), blob_hasher)
+
+    async def fetch(self, peer_id: str, name: bytes, size: int, download: Partial) -> bytes:
         await trio.lowlevel.checkpoint()
-        handlers = self._peer(peer_id)
-        blob: bytes | None = handlers.find_blob(self._me, name)
-        if blob is None or len(blob) != size:
+        source = await self._peer(peer_id).find_blob(self._me, name)
+        if source is None or source.size != size:
             raise TransferRefused("not found")
-        return blob
+        return b"".join(source.pieces(0))
 
     def statistics(self) -> Statistics:
         return Statistics(**{one.name: 0 if one.type == "int" else {} for one in fields(Statistics)})  # type: ignore[arg-type]

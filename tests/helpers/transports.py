@@ -11,6 +11,7 @@ import trio
 from gossip.errors import MalformedMessage
 from gossip.transport import Limits, PeerAddress
 from gossip.transport.host import Transport
+from gossip.transport.payloads import Memory, Sink, Source, Stored
 
 HOST: Final = "127.0.0.1"
 PATIENCE_SECONDS: Final = 8.0
@@ -31,6 +32,7 @@ class Node:
         self.calls: list[tuple[Any, ...]] = []
         self.blobs: dict[bytes, bytes] = {}
         self.verdict: str | None = None
+        self.make_sink: Callable[[], Sink] = Memory
         self.transport = Transport(key, HOST, port, self, limits)
         self.port = port
 
@@ -65,12 +67,15 @@ class Node:
         self.calls.append(("offered", header, size, digest))
         return self.verdict
 
-    def on_payload(self, peer_id: str, header: bytes, payload: bytes) -> None:
-        self.calls.append(("payload", header, payload))
+    def open_sink(self, size: int) -> Sink:
+        return self.make_sink()
 
-    def find_blob(self, peer_id: str, digest: bytes) -> bytes | None:
+    async def on_payload(self, peer_id: str, header: bytes, payload: Sink) -> None:
+        self.calls.append(("payload", header, payload.take()))
+
+    async def find_blob(self, peer_id: str, digest: bytes) -> Source | None:
         self.calls.append(("wanted", digest))
-        return self.blobs.get(digest)
+        return Stored(self.blobs[digest]) if digest in self.blobs else None
 
 
 @asynccontextmanager
