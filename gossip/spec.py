@@ -126,6 +126,16 @@ def digest(domain: str, *parts: bytes) -> bytes:
     return hasher.digest()
 
 
+def hasher(domain: str, size: int) -> blake3:
+    """`digest(domain, part)` of one part of `size` bytes, in the making: `update` takes the part piece by piece."""
+    return blake3(derive_key_context=f"mycelia 1 {domain}").update(size.to_bytes(8, "big"))
+
+
+def blob_hasher(size: int) -> blake3:
+    """`blob_digest` of `size` bytes in the making."""
+    return hasher("blob", size)
+
+
 def blob_digest(data: bytes) -> bytes:
     """What shares, partial sums and model files are named and fetched by; 32 bytes."""
     return digest("blob", data)

@@ -77,6 +77,10 @@ class LedgerClient:
         """Which deployment on which chain this is, in words that no other one has: chain ids and addresses recur."""
         return f"{self._registry.address} on chain {self.chain_id}, genesis {self._connection.genesis()[:8].hex()}"
 
+    def roster_version(self) -> int:
+        """Counts the changes of roster and spec: who has seen this one need not read the roster again."""
+        return int(self._read(self._registry, "rosterVersion"))
+
     def roster(self) -> Roster:
         """The members and the rules by which they work.
 
@@ -88,7 +92,7 @@ class LedgerClient:
         config = bytes(self._read(self._registry, "configDigest"))
         try:
             return Roster(
-                version=int(self._read(self._registry, "rosterVersion")),
+                version=self.roster_version(),
                 config_digest=config,
                 quorum=int(self._read(self._registry, "quorum")),
                 members=tuple(_member(index, entry) for index, entry in enumerate(entries)),

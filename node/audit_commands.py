@@ -53,7 +53,7 @@ def audit(
     with _progress() as on_round:
         report = check(rpc, registry, on_round, expect_chain_id=chain_id, first_block=from_block, finality=wanted)
     shown: dict[str, Any] = report.as_json()
-    if given is not None and report.ok:
+    if given is not None:
         _audit_files(LedgerClient(rpc, registry, expect_chain_id=chain_id), given, shown)
     signed = {} if key is None else sign_report(shown, key)
     if html is not None:

@@ -15,7 +15,7 @@ from gossip.messages import RoundResult as AgreedResult
 from gossip.results import scores_digest
 from ledger.client import LedgerClient
 from ledger.errors import LedgerError
-from ledger.types import RoundResult, bitmap_of
+from ledger.types import Roster, RoundResult, bitmap_of
 from node.store import Store
 
 log = structlog.get_logger()
@@ -77,6 +77,16 @@ class ChainQueue:
             return await self._call(self._client.next_round)
         except LedgerError:
             return 0
+
+    async def newer_roster(self, version: int) -> Roster | None:
+        """The registry's roster if it is another one than that of `version`; None too if it does not answer."""
+        try:
+            if await self._call(self._client.roster_version) == version:
+                return None
+            return await self._call(self._client.roster)
+        except LedgerError as error:
+            log.debug("registry.unavailable", reason=str(error))
+            return None
 
     async def _submit_next(self, on_recorded: Callable[[int, str], Awaitable[None]]) -> None:
         pending = self._store.pending_results()

@@ -170,6 +170,19 @@ def rewards(
 
 
 @app.command()
+def doctor(
+    folder: FolderArgument,
+    rpc: Annotated[str | None, typer.Option(help="JSON-RPC URL; default: from the configuration.")] = None,
+    registry: Annotated[str | None, typer.Option(help="Registry address; default: from the configuration.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Examine what a node needs: keys, disk, port, chain, contracts, peers, reachability; exits 1 on a failure."""
+    from node import commands
+
+    commands.doctor(folder, rpc, registry, as_json)
+
+
+@app.command()
 def devchain(
     port: Annotated[int, typer.Option(help="Port on 127.0.0.1; 0 = any that is free.")] = 8545,
 ) -> None:

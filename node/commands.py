@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import time
 from collections.abc import Callable, Iterator
 from decimal import Decimal
@@ -16,7 +17,7 @@ import structlog
 from gossip.errors import GossipError
 from ledger.errors import LedgerError
 from node.config import ROWS_FILE, Config, GossipConfig, LedgerConfig, NodeConfig, load_config, validate, write_config
-from node.errors import ConfigError, NodeError
+from node.errors import EXIT_FAILURE, ConfigError, NodeError
 from node.keys import Keys, create_keys, find_member, load_keys, parse_key
 from node.members import MEMBER_FILE, read_roster
 
@@ -239,6 +240,26 @@ def export(folder: Path, out: Path, agreed: bool = False) -> None:
     tensors |= {"standardise.mean": state.mean, "standardise.variance": state.variance}
     out.write_bytes(safetensors.numpy.save(tensors))
     print(out)
+
+
+def doctor(folder: Path, rpc: str | None, registry: str | None, as_json: bool) -> None:
+    """Print every finding with what to do; exit 1 if one of them keeps the node from taking part."""
+    from node.doctor import FAILURE, examine
+
+    findings = []
+    for finding in examine(folder, rpc, registry):
+        findings.append(finding)
+        if not as_json:
+            print(f"{finding.state:<9}{finding.check:<16}{finding.found}")
+            if finding.todo:
+                print(f"{'':<25}-> {finding.todo}")
+    failures = sum(finding.state == FAILURE for finding in findings)
+    if as_json:
+        print(json.dumps({"ok": not failures, "findings": [finding.as_json() for finding in findings]}))
+    elif failures:
+        print(f"{failures} failure{'' if failures == 1 else 's'}: the node cannot take part")
+    if failures:
+        sys.exit(EXIT_FAILURE)
 
 
 def devchain(port: int) -> None:

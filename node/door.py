@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -10,6 +11,7 @@ from gossip.events import Heard, PeerDown, PeerUp
 from gossip.messages import UNREADABLE
 from gossip.round import MAX_SHARES_KEPT, announced_shares
 from gossip.shamir import blob_size
+from gossip.transport.payloads import Sink, Source, Stored
 from node.frames import Summary, decode_frame, encode_frame
 from node.transfers import public_names
 
@@ -22,18 +24,21 @@ class Door:
 
     def __init__(self, node: Node) -> None:
         self._node = node
-        self._members = {member.peer_id: member.index for member in node.roster.members}
         self._offered_in = -1
         self._offered: dict[int, set[bytes]] = {}
 
     def on_connected(self, peer_id: str) -> None:
         self._node.reporter.connected(peer_id)
-        self._node.enqueue(PeerUp(self._members[peer_id]))
+        member = self._node.admission.index_of(peer_id)
+        if member is not None:
+            self._node.enqueue(PeerUp(member))
         self._node.send_summary(peer_id)
 
     def on_lost(self, peer_id: str) -> None:
         self._node.reporter.lost(peer_id)
-        self._node.enqueue(PeerDown(self._members[peer_id]))
+        member = self._node.admission.index_of(peer_id)
+        if member is not None:
+            self._node.enqueue(PeerDown(member))
 
     def on_gap(self, peer_id: str) -> None:
         self._node.send_summary(peer_id)
@@ -42,7 +47,9 @@ class Door:
         node, frame = self._node, decode_frame(message)
         node.reporter.heard(peer_id)
         if isinstance(frame, Summary):
-            node.note_work(self._members[peer_id], frame.round, frame.work)
+            member = node.admission.index_of(peer_id)
+            if member is not None:
+                node.note_work(member, frame.round, frame.work)
             for envelope in node.exchange.lacking(peer_id, frame, node.current):
                 node.transport.announce(encode_frame(envelope), to=peer_id)
         elif node.current is not None and node.exchange.is_news(frame, node.current):
@@ -56,7 +63,7 @@ class Door:
             round_id, dealer = msgspec.msgpack.decode(header, type=tuple[int, int])
         except UNREADABLE:
             return "the header of an offer is (round, dealer)"
-        if self._members.get(peer_id) != dealer:
+        if node.admission.index_of(peer_id) != dealer:
             return "a member offers its own dealing only"
         if node.current is None or round_id != node.round:
             return "another round is under way here"
@@ -79,24 +86,33 @@ class Door:
         offered.add(digest)
         return True
 
-    def on_payload(self, peer_id: str, header: bytes, payload: bytes) -> None:
+    def open_sink(self, size: int) -> Sink:
+        return self._node.spool.open()
+
+    async def on_payload(self, peer_id: str, header: bytes, payload: Sink) -> None:
         node = self._node
         round_id, dealer = msgspec.msgpack.decode(header, type=tuple[int, int])
-        if round_id == node.round:
-            event = node.workshop.accept_share(round_id, dealer, payload)
-            if event is not None:
-                node.enqueue(event, round_id)
+        if round_id != node.round:
+            return payload.discard()
+        event = await node.at_the_disk(lambda: node.workshop.accept_share(round_id, dealer, payload.take()))
+        if event is not None:
+            node.enqueue(event, round_id)
 
-    def find_blob(self, peer_id: str, digest: bytes) -> bytes | None:
+    async def find_blob(self, peer_id: str, digest: bytes) -> Source | None:
         """A member's own share, or what is public: models, revealed sums, shares complained about."""
         node = self._node
+        own = None if node.current is None else node.current.current.own_shares
+        holder = node.admission.index_of(peer_id)
+        if own is not None and holder is not None and own[holder] == digest:
+            found = await node.at_the_vectors(partial(node.workshop.share_of, holder, digest))
+        else:
+            found = await node.at_the_disk(partial(self._find_public, digest))
+        return None if found is None else Stored(found)
+
+    def _find_public(self, digest: bytes) -> bytes | None:
+        node = self._node
         model = node.store.checkpoint(digest)
-        if model is not None:
+        if model is not None or node.current is None:
             return model
-        if node.current is None:
-            return None
-        own, holder = node.current.current.own_shares, self._members[peer_id]
-        if own is not None and own[holder] == digest:
-            return node.workshop.share_of(holder, digest)
         is_public = digest == node.workshop.start.model or digest in public_names(node.current)
         return node.store.get(digest) if is_public else None

@@ -48,6 +48,17 @@ class LeftBehind(NodeError):
         self.round_id = round_id
 
 
+class NoLongerAdmitted(NodeError):
+    """The registry does not show this node's PeerID any more: nobody talks to it."""
+
+    def __init__(self, name: str, registry: str) -> None:
+        super().__init__(
+            f"the registry {registry} no longer shows the node key of {name}: the member left, was removed, or rotated "
+            "the key; in the last case put the new key into node.key and start again"
+        )
+        self.name = name
+
+
 _USAGE = (ConfigError, TaskError, CannotListen, PortTaken, MalformedAddress, NoContract, WrongChain, ChainTooOld)
 """What whoever runs the node can mend, by another option, key, address or file."""
 

@@ -18,6 +18,7 @@ class Progress:
     def __init__(self, folder: Path) -> None:
         self._file = (folder / PROGRESS_FILE).open("a", buffering=1)
         self._status = folder / STATUS_FILE
+        self.folder = folder
         self.state = self._last_state()
 
     def _last_state(self) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from datetime import datetime
 
@@ -10,7 +11,10 @@ import structlog
 from gossip.events import Blame, Missed
 from gossip.messages import RoundResult
 from gossip.results import result_digest
+from gossip.transport import Statistics
 from ledger.types import Roster
+from node import meters
+from node.admission import Admission
 from node.progress import Progress
 
 log = structlog.get_logger()
@@ -20,16 +24,27 @@ class Reporter:
     """Tells what happens to one member's node.
 
     Args:
+        admission: who is called what.
         connected: PeerIDs that there are live connections to.
     """
 
-    def __init__(self, progress: Progress, roster: Roster, me: int, connected: Callable[[], frozenset[str]]) -> None:
+    def __init__(
+        self,
+        progress: Progress,
+        roster: Roster,
+        me: int,
+        admission: Admission,
+        connected: Callable[[], frozenset[str]],
+    ) -> None:
         self._progress = progress
         self._me = roster.members[me].name
         self._names = [member.name for member in roster.members]
-        self._by_peer = {member.peer_id: member.name for member in roster.members}
+        self._admission = admission
         self._connected = connected
         self._last_heard: dict[str, str] = {}
+        self._blamed: Counter[tuple[str, str]] = Counter()
+        self._faults: Counter[tuple[str, str]] = Counter()
+        self._told: dict[str, object] = {}
 
     def replayed(self, round_id: int, count: int) -> None:
         log.info("node.replayed", round=round_id, events=count)
@@ -44,6 +59,7 @@ class Reporter:
         """A member was blamed, or waited for in vain."""
         if isinstance(finding, Blame):
             name = self._names[finding.member]
+            self._blamed[name, finding.reason] += 1
             log.warning("member.blamed", round=round_id, member=name, reason=finding.reason)
             self._progress.note("blamed", round=round_id, member=name, reason=finding.reason)
             return
@@ -70,6 +86,12 @@ class Reporter:
         self._progress.note("settled", outcome=result.outcome, scores=result.scores, **summary, **extra)
         self.status(last=summary, **extra)
 
+    def admitted(self, version: int, count: int) -> None:
+        """The registry shows another roster than before."""
+        log.info("roster.changed", version=version, members=count)
+        self._progress.note("roster", version=version, members=count)
+        self.status(roster={"version": version, "members": count})
+
     async def recorded(self, round_id: int, tx: str) -> None:
         log.info("result.recorded", round=round_id, tx=tx)
         self._progress.note("recorded", round=round_id, tx=tx)
@@ -80,19 +102,45 @@ class Reporter:
 
     def heard(self, peer_id: str) -> None:
         """The member said something just now, whatever it was."""
-        self._last_heard[self._by_peer[peer_id]] = _now()
+        self._last_heard[self._admission.name_of(peer_id)] = _now()
 
     def connected(self, peer_id: str) -> None:
-        log.info("peer.connected", peer=self._by_peer[peer_id])
+        log.info("peer.connected", peer=self._admission.name_of(peer_id))
         self.status()
 
     def lost(self, peer_id: str) -> None:
-        log.info("peer.lost", peer=self._by_peer[peer_id])
+        log.info("peer.lost", peer=self._admission.name_of(peer_id))
         self.status()
+
+    def network(self, statistics: Statistics) -> None:
+        """What the transport counted: new faults go into the log, everything into status and metrics."""
+        name_of = self._admission.name_of
+        faults: dict[str, dict[str, int]] = {}
+        for peer_id, found in statistics.faults.items():
+            # An admitted member may have had another node key before.
+            of_member = faults.setdefault(name_of(peer_id), {})
+            for fault, count in found.items():
+                of_member[fault] = of_member.get(fault, 0) + count
+        for name, found in faults.items():
+            for fault, count in found.items():
+                if count > self._faults[name, fault]:
+                    log.warning("peer.misbehaved", peer=name, fault=fault, count=count)
+                    self._faults[name, fault] = count
+        seen = {
+            "faults": faults,
+            "unreachable": {name_of(peer_id): why for peer_id, why in statistics.dial_failures.items()},
+            "strangers_refused": statistics.strangers_refused,
+            "handshakes_failed": statistics.handshakes_failed,
+        }
+        if seen != self._told:
+            self._told = seen
+            self.status(network=seen)
+        text = meters.render(meters.samples(statistics, self._admission.names, self._blamed))
+        meters.write(self._progress.folder, text)
 
     def status(self, **values: object) -> None:
         """Renew the status file."""
-        connected = sorted(self._by_peer[peer] for peer in self._connected())
+        connected = sorted(map(self._admission.name_of, self._connected()))
         self._progress.update(name=self._me, connected=connected, **values)
 
 

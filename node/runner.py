@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
+from typing import TypeVar
 
 import msgspec
 import structlog
@@ -42,19 +43,20 @@ from gossip.pace import Pace
 from gossip.record import evidence_of, record_of
 from gossip.session import Conduct, RoundStart, Session
 from gossip.shamir import blob_size
-from gossip.spec import blob_digest
+from gossip.spec import blob_hasher
 from gossip.state import RoundState, Timing
-from gossip.transport import PeerAddress
 from gossip.transport.host import Transport
-from ledger.types import Member, Roster
+from ledger.types import Roster
+from node.admission import Admission
 from node.chainqueue import ChainQueue
 from node.door import Door
-from node.errors import Interrupted, LeftBehind
+from node.errors import Interrupted, LeftBehind, NoLongerAdmitted
 from node.eventlog import decode_event, encode_event
 from node.frames import encode_frame
 from node.progress import Progress
 from node.recorder import Recorder
 from node.reporter import Reporter
+from node.spool import Spool
 from node.store import Store
 from node.sync import Exchange, summarise
 from node.transfers import IsWanted, Transfers
@@ -70,8 +72,14 @@ UNSEEN_SECONDS = 3.0
 ALONE_SECONDS = 10.0
 """Without any peer, before the ledger is asked whether everybody else has finished."""
 PAUSE_SECONDS = 1.0
+NETWORK_SECONDS = 2.0
+"""Between two looks at what the transport counted."""
+ROSTER_SECONDS = 2.0
+"""Between two looks at the registry."""
 MAX_WAITING_EVENTS = 20_000
 BATCH = 128
+DISK_THREADS = 2
+_T = TypeVar("_T")
 
 Signatures = tuple[tuple[int, bytes], ...]
 
@@ -152,12 +160,14 @@ class Node:
 
     def __post_init__(self) -> None:
         self.me = self.workshop.identity.me
-        self._peer_ids = {member.index: member.peer_id for member in self.roster.members}
+        self.admission = Admission(self.roster)
         self._send, self._receive = trio.open_memory_channel[_Item](MAX_WAITING_EVENTS)
         self._work_in, self._work_out = trio.open_memory_channel[tuple[int, Work]](MAX_WAITING_EVENTS)
         self._next_start: RoundStart | None = None
         self._first: list[Event] = []
         self._vectors = trio.CapacityLimiter(1)
+        self._disk = trio.CapacityLimiter(DISK_THREADS)
+        self.spool = Spool(self.progress.folder)
         self.exchange = Exchange(self.workshop.identity)
         self.current: Session | None = None
         self.round = 0
@@ -166,7 +176,7 @@ class Node:
         self._steps: dict[int, int] = {}
         self._base = 0.0
         self._round_began = time.monotonic()
-        self.reporter = Reporter(self.progress, self.roster, self.me, lambda: self.transport.connected)
+        self.reporter = Reporter(self.progress, self.roster, self.me, self.admission, lambda: self.transport.connected)
 
     @property
     def session(self) -> Session:
@@ -185,15 +195,21 @@ class Node:
             PortTaken, CannotListen: the address to listen on cannot be used.
         """
         listen = self.habits.listen
-        self.transport = Transport(self.node_key, *listen, Door(self), push_digest=blob_digest, blob_digest=blob_digest)
-        self._transfers = Transfers(self.transport, self._peer_ids, self.me)
-        others = [m for m in self.roster.members if m.index != self.me]
-        self.transport.admit([address for member in others if (address := _address_of(member)) is not None])
+        self.transport = Transport(self.node_key, *listen, Door(self), push_hasher=blob_hasher, blob_hasher=blob_hasher)
+        self._transfers = Transfers(self.transport, self.admission.peer_id_of, self.me)
+        self._admit()
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
             nursery.start_soon(_raise_on_signal)
             await nursery.start(self.transport.run)
-            for task in (self._do_work, self._exchange_summaries, self._note_absent, self._notice_the_end):
+            for task in (
+                self._do_work,
+                self._exchange_summaries,
+                self._note_absent,
+                self._notice_the_end,
+                self._follow_registry,
+                self._tell_network,
+            ):
                 nursery.start_soon(task)
             nursery.start_soon(self.chain.run, self.reporter.recorded, self.reporter.ledger)
             await self._restore(first)
@@ -311,7 +327,7 @@ class Node:
         await self.transport.flush(2.0)
 
     def _others_have_finished(self) -> bool:
-        return self.exchange.finished >= set(self._peer_ids.values()) - {self._peer_ids[self.me]}
+        return self.exchange.finished >= set(self.admission.peer_ids().values()) - {self._own_peer_id}
 
     async def _notice_the_end(self) -> None:
         """End a node that came back too late: nobody is left who could give it the last model."""
@@ -323,6 +339,32 @@ class Node:
                 alone = 0.0
                 if await self.chain.recorded_rounds() > self.last_round:
                     raise LeftBehind(self.round)
+
+    # --- members ----------------------------------------------------------------------------------------------------
+
+    @property
+    def _own_peer_id(self) -> str:
+        return self.roster.members[self.me].peer_id
+
+    async def _follow_registry(self) -> None:
+        """Admit whom the registry shows, from one poll after it shows them; cut off whom it shows no longer."""
+        while True:
+            await trio.sleep(ROSTER_SECONDS)
+            roster = await self.chain.newer_roster(self.admission.version)
+            if roster is not None:
+                self.admission.renew(roster)
+                self._admit()
+                self.reporter.admitted(roster.version, len(roster.members))
+
+    async def _tell_network(self) -> None:
+        while True:
+            self.reporter.network(self.transport.statistics())
+            await trio.sleep(NETWORK_SECONDS)
+
+    def _admit(self) -> None:
+        if not self.admission.has(self._own_peer_id):
+            raise NoLongerAdmitted(self.roster.members[self.me].name, self.roster.registry)
+        self.transport.admit([there for there in self.admission.addresses() if there.peer_id != self._own_peer_id])
 
     def _now(self) -> float:
         return time.monotonic() + self._base
@@ -345,6 +387,14 @@ class Node:
             return False
         return True
 
+    async def at_the_disk(self, call: Callable[[], _T]) -> _T:
+        """What `call` returns, in a thread that training and dealing never hold up."""
+        return await trio.to_thread.run_sync(call, limiter=self._disk)
+
+    async def at_the_vectors(self, call: Callable[[], _T]) -> _T:
+        """What `call` returns, in the one thread that may use the workshop's dealing."""
+        return await trio.to_thread.run_sync(call, limiter=self._vectors)
+
     def _until(self, round_id: int) -> IsWanted:
         return lambda: self.round == round_id and not self._is_finished
 
@@ -358,7 +408,7 @@ class Node:
                     self.transport.announce(encode_frame(envelope))
                 case Tell(member, envelopes):
                     for envelope in envelopes:
-                        self.transport.announce(encode_frame(envelope), to=self._peer_ids[member])
+                        self.transport.announce(encode_frame(envelope), to=self.admission.peer_id_of(member))
                 case PushShares():
                     self._nursery.start_soon(self._push_shares)
                 case FetchShare(dealer, name):
@@ -443,7 +493,9 @@ class Node:
         name = result.model
         if self.store.get(name) is None:
             size = len(self.workshop.model)  # a task's model files all have the same size
-            data = await self._transfers.fetch(name, size, self._peer_ids, lambda: self._finishing == result.round)
+            data = await self._transfers.fetch(
+                name, size, self.admission.peer_ids(), lambda: self._finishing == result.round
+            )
             if data is None:
                 return False
             self.store.put(name, result.round, data)
@@ -462,7 +514,7 @@ class Node:
 
     def _who_has(self, what: str, holder: int) -> list[int]:
         """Whom to ask for public bytes: the holder first, then anybody; for a share only who complained about it."""
-        others = [] if what == "share" else [member for member in self._peer_ids if member != holder]
+        others = [] if what == "share" else [member for member in self.admission.peer_ids() if member != holder]
         return [holder, *others]
 
     async def _fetch(self, name: bytes, size: int, members: list[int], accept: Callable[[bytes], Event | None]) -> None:
@@ -501,18 +553,9 @@ class Node:
 
     async def _note_absent(self) -> None:
         await trio.sleep(UNSEEN_SECONDS)
-        for member, peer in self._peer_ids.items():
+        for member, peer in self.admission.peer_ids().items():
             if member != self.me and peer not in self.transport.connected:
                 self.enqueue(PeerDown(member))
-
-
-def _address_of(member: Member) -> PeerAddress | None:
-    """Where to reach a member; None if the registry holds nothing that could be reached: it costs nobody else."""
-    try:
-        return PeerAddress(member.peer_id, member.host, member.port)
-    except ValueError as error:
-        log.warning("member.unreachable", member=member.name, reason=str(error))
-        return None
 
 
 async def _raise_on_signal() -> None:

@@ -41,6 +41,21 @@ CREATE INDEX blobs_by_round ON blobs (round);
 """
 
 
+def is_in_use(path: Path) -> bool:
+    """Whether a running node has this store open."""
+    try:
+        descriptor = os.open(path.with_suffix(".lock"), os.O_RDWR)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
 class Store:
     """One node's store; safe to use from several threads.
 

@@ -12,6 +12,7 @@ from gossip.errors import PeerUnreachable, TransferRefused
 from gossip.messages import Complaint
 from gossip.session import Session
 from gossip.transport.host import Transport
+from gossip.transport.payloads import Source
 
 RETRY_SECONDS = 0.5
 """Before the same bytes are asked for, or offered, again."""
@@ -22,26 +23,29 @@ IsWanted = Callable[[], bool]
 class Transfers:
     """Pushes and fetches over one transport, addressed by roster index."""
 
-    def __init__(self, transport: Transport, peer_ids: dict[int, str], me: int) -> None:
+    def __init__(self, transport: Transport, peer_id_of: Callable[[int], str], me: int) -> None:
         self._transport = transport
-        self._peer_ids = peer_ids
+        self._peer_id_of = peer_id_of
         self._me = me
 
-    async def push_shares(self, round_id: int, shares: Iterable[tuple[int, bytes, bytes]], is_wanted: IsWanted) -> None:
-        """Give each holder its share: (holder, digest, bytes)."""
+    async def push_shares(
+        self, round_id: int, shares: Iterable[tuple[int, bytes, bytes | Source]], is_wanted: IsWanted
+    ) -> None:
+        """Give each holder its share: (holder, digest, bytes, or what makes them)."""
         header = msgspec.msgpack.encode((round_id, self._me))
         async with trio.open_nursery() as nursery:
             for holder, name, blob in shares:
-                push = partial(self._transport.push, self._peer_ids[holder], header, blob, name)
+                push = partial(self._transport.push, self._peer_id_of(holder), header, blob, name)
                 nursery.start_soon(_push, push, is_wanted)
 
     async def fetch(self, name: bytes, size: int, members: Iterable[int], is_wanted: IsWanted) -> bytes | None:
         """Bytes by digest from the first of these members that has them; None once they are not wanted any more."""
         asked = [member for member in members if member != self._me]
+        download = self._transport.new_download(size)
         while is_wanted():
             for member in asked:
                 try:
-                    return await self._transport.fetch(self._peer_ids[member], name, size)
+                    return await self._transport.fetch(self._peer_id_of(member), name, size, download)
                 except (PeerUnreachable, TransferRefused):
                     continue
             await trio.sleep(RETRY_SECONDS)

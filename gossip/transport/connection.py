@@ -12,10 +12,12 @@ import trio
 
 from gossip.errors import MalformedMessage, PeerError, PeerUnreachable
 from gossip.transport.border import translated
+from gossip.transport.flow import OverranWindow
 from gossip.transport.frames import POSITION, FrameType, Position
 from gossip.transport.interface import Handlers, Limits
-from gossip.transport.muxer import BoundedYamux
+from gossip.transport.muxer import MAX_STREAMS, BoundedYamux
 from gossip.transport.peers import Peer
+from gossip.transport.reach import REACH, Reach
 from gossip.transport.streams import CONTROL, TRANSFER, Stream
 from gossip.transport.transfer import Transfers
 from gossip.transport.wire import Wire
@@ -23,6 +25,8 @@ from gossip.transport.wire import Wire
 CLOCK: Final = struct.Struct(">d")
 SPARE: Final = Position(0, 0)
 CONTROL_STREAMS: Final = 1
+MAX_REFUSED_STREAMS: Final = 256
+"""Streams beyond its bound that a peer may open on one connection before it is cut."""
 
 
 @dataclass
@@ -40,6 +44,7 @@ class Services:
     limits: Limits
     handlers: Handlers
     transfers: Transfers
+    reach: Reach
     counters: Counters
     on_fault: Callable[[str, str], None]
 
@@ -59,6 +64,7 @@ class Connection:
         self._limits = services.limits
         self._users: set[trio.CancelScope] = set()
         self._inbound = 0
+        self._refused = 0
         self._hears_control = False
         self._answered = 0.0
         self._ponged = trio.Event()
@@ -133,6 +139,8 @@ class Connection:
             self.blame("malformed")
         if self._muxer.overrun:
             self._services.on_fault(self.peer.peer_id, "overrun")
+        elif self._muxer.broke:
+            self._services.on_fault(self.peer.peer_id, "malformed")
         everything.cancel()
 
     async def _watch_silence(self) -> None:
@@ -150,7 +158,10 @@ class Connection:
                     raw = await self._muxer.accept_stream()
             except PeerUnreachable:
                 return self.close()
+            if self._refused >= MAX_REFUSED_STREAMS or len(self._muxer.streams) > MAX_STREAMS:
+                return self.blame("streams")
             if self._inbound >= most:  # twice the peer's own bound, for those that it gave up meanwhile
+                self._refused += 1
                 self._services.on_fault(self.peer.peer_id, "streams")
                 await Stream(raw, self.peer.peer_id).abort()
                 continue
@@ -160,12 +171,16 @@ class Connection:
     async def _serve_stream(self, raw: Any) -> None:
         stream = Stream(raw, self.peer.peer_id)
         try:
-            protocol = await stream.accept((CONTROL, TRANSFER), self._limits.chunk_seconds)
+            protocol = await stream.accept((CONTROL, TRANSFER, REACH), self._limits.chunk_seconds)
             if protocol == TRANSFER:
                 await self._services.transfers.serve(stream, self.peer.peer_id)
+            elif protocol == REACH:
+                await self._services.reach.serve(stream, self.peer.peer_id)
             else:
                 await self._listen(stream)
             await stream.close()
+        except OverranWindow:
+            self.blame("overrun")
         except MalformedMessage:
             self.blame("malformed")
         except PeerUnreachable:
@@ -204,11 +219,12 @@ class Connection:
 
     def _hear(self, position: Position, message: bytes) -> None:
         is_new, is_late = self.peer.heard.on_announcement(position)
+        if not is_new:
+            return self._services.on_fault(self.peer.peer_id, "repeated")
         if is_late:
             self._services.handlers.on_gap(self.peer.peer_id)
-        if is_new:
-            self._services.counters.heard += 1
-            self._services.handlers.on_announcement(self.peer.peer_id, message)
+        self._services.counters.heard += 1
+        self._services.handlers.on_announcement(self.peer.peer_id, message)
 
     async def _speak(self) -> None:
         """Makes our announcements and signs of life."""

@@ -31,13 +31,19 @@ class FrameType(IntEnum):
     WANT = 5
     """Size and digest of a blob that the other side may have."""
     ACCEPT = 6
-    """Offset from which the payload is to be sent, 8 bytes."""
+    """Offset from which the payload is to be sent, and up to which byte that is granted, 8 bytes each."""
     REJECT = 7
     """The reason, UTF-8."""
     CHUNK = 8
     """The next piece of the payload."""
     ACK = 9
     """Digest of the payload as it arrived."""
+    PROBE = 10
+    """Dial me; nothing else."""
+    PROBED = 11
+    """The other's clock, 8 bytes, and why the dial failed, UTF-8; nothing if it did not."""
+    GRANT = 12
+    """Up to which byte of the payload its sender may go on, 8 bytes."""
 
 
 Expected = Mapping[FrameType, int]

@@ -27,6 +27,10 @@ STRANGER: Final = "an unknown peer"
 class NotAdmitted(HandshakeFailure):  # type: ignore[misc]
     """A peer proved a PeerID that is not in the admitted set."""
 
+    def __init__(self, peer_id: str) -> None:
+        super().__init__(f"{peer_id} is not admitted")
+        self.peer_id = peer_id
+
 
 class AdmittingNoise(Noise):  # type: ignore[misc]
     """Noise XX that ends before the session is used when the peer is not admitted."""
@@ -42,8 +46,9 @@ class AdmittingNoise(Noise):  # type: ignore[misc]
         return self._gate(await super().secure_outbound(conn, peer_id))
 
     def _gate(self, session: Any) -> Any:
-        if not self._is_admitted(session.get_remote_peer().to_base58()):
-            raise NotAdmitted
+        peer_id = session.get_remote_peer().to_base58()
+        if not self._is_admitted(peer_id):
+            raise NotAdmitted(peer_id)
         return session
 
 
@@ -89,4 +94,5 @@ class Handshake:
             remote,
             is_initiator=wire.is_initiator,
             max_unread_bytes=self._limits.max_unread_bytes,
+            has_ended=lambda: wire.has_ended,
         )

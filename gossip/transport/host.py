@@ -5,29 +5,33 @@ from __future__ import annotations
 import errno
 import functools
 import random
-from collections.abc import Awaitable, Callable, Sequence
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
 from types import MappingProxyType
 from typing import Protocol
 
 import trio
 
-from gossip.errors import LocalError, MalformedMessage, PeerUnreachable
-from gossip.spec import digest
+from gossip.errors import LocalError, PeerUnreachable
+from gossip.spec import hasher
 from gossip.transport.border import describe, translated
 from gossip.transport.connection import Connection, Counters, Services
 from gossip.transport.dialer import Backoff
-from gossip.transport.frames import DIGEST_BYTES, Offer
+from gossip.transport.errands import Errands
 from gossip.transport.handshake import Handshake, NotAdmitted
 from gossip.transport.identity import PeerAddress, peer_id_of
 from gossip.transport.interface import CannotListen, Handlers, Limits, PortTaken, Statistics
+from gossip.transport.lobby import Lobby
 from gossip.transport.muxer import BoundedYamux
+from gossip.transport.payloads import MakeHasher, Memory, Partial, Source, Stored
 from gossip.transport.peers import Peer
-from gossip.transport.streams import TRANSFER, Stream
-from gossip.transport.transfer import DigestFunction, Transfers
+from gossip.transport.reach import Reach, View
+from gossip.transport.transfer import Transfers
 from gossip.transport.wire import Meter, Wire
 
-hash_pushed = functools.partial(digest, "share")
-hash_blob = functools.partial(digest, "blob")
+hash_pushed = functools.partial(hasher, "share")
+hash_blob = functools.partial(hasher, "blob")
 
 
 class ReportsPort(Protocol):
@@ -48,9 +52,10 @@ class Transport:
         listen_port: port to bind; 0 lets the system choose.
         handlers: the node.
         limits: bounds on memory, number and time.
-        push_digest: digest of a pushed payload, 32 bytes.
-        blob_digest: digest of a fetched blob, 32 bytes.
+        push_hasher: makes digests of pushed payloads, 32 bytes.
+        blob_hasher: makes digests of fetched blobs, 32 bytes.
         draw: numbers in [0, 1) that spread redials in time.
+        clock: seconds since 1970, told to who asks whether it can be reached.
     """
 
     def __init__(
@@ -61,9 +66,10 @@ class Transport:
         handlers: Handlers,
         limits: Limits | None = None,
         *,
-        push_digest: DigestFunction = hash_pushed,
-        blob_digest: DigestFunction = hash_blob,
+        push_hasher: MakeHasher = hash_pushed,
+        blob_hasher: MakeHasher = hash_blob,
         draw: Callable[[], float] = random.random,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self.peer_id = peer_id_of(node_key)
         self._listen = (listen_host, listen_port)
@@ -72,11 +78,14 @@ class Transport:
         self._draw = draw
         self._peers: dict[str, Peer] = {}
         self._handshake = Handshake(node_key, self._peers.__contains__, self._limits)
-        transfers = Transfers(self._limits, handlers, push_digest, blob_digest, self._on_fault)
-        self._services = Services(self._limits, handlers, transfers, Counters(), self._on_fault)
+        transfers = Transfers(self._limits, handlers, push_hasher, blob_hasher, self._on_fault)
+        reach = Reach(self._limits, self._try_to_reach, clock)
+        self._services = Services(self._limits, handlers, transfers, reach, Counters(), self._on_fault)
+        self._errands = Errands(self._limits, self._services)
         self._nursery: trio.Nursery | None = None
         self._has_run = False
-        self._half_open: dict[Wire, None] = {}
+        self._lobby = Lobby(self._limits.max_half_open)
+        self._faults: dict[str, Counter[str]] = {}
         self._meter = Meter()
         self._dropped_by_former = 0
         self._refused = 0
@@ -125,8 +134,7 @@ class Transport:
             raise CannotListen(host, port, error.strerror or str(error)) from error
 
     def _close_everything(self) -> None:
-        for wire in list(self._half_open):
-            wire.abort()
+        self._lobby.close()
         for peer in self._peers.values():
             for connection in peer.connections:
                 connection.close()
@@ -135,7 +143,7 @@ class Transport:
         """Makes `peers` the admitted set.
 
         Connections to everyone else are closed at once, before this returns; new peers are dialled.  The
-        node itself is left out.
+        node itself is left out.  May be called at any time, before `run` too.
         """
         wanted = {peer.peer_id: peer for peer in peers if peer.peer_id != self.peer_id}
         for peer_id in self._peers.keys() - wanted.keys():
@@ -145,11 +153,13 @@ class Transport:
                 self._peers[peer_id].address = address
                 continue
             peer = self._peers[peer_id] = Peer(address, self._limits)
+            self._faults.setdefault(peer_id, Counter())
             if self._nursery is not None:
                 self._nursery.start_soon(self._keep_connected, peer)
 
     def _dismiss(self, peer: Peer) -> None:
         self._dropped_by_former += peer.dropped
+        self._services.transfers.forget(peer.peer_id)
         peer.keeper.cancel()
         for connection in peer.connections:
             connection.close()
@@ -159,22 +169,18 @@ class Transport:
     async def _answer(self, stream: trio.SocketStream) -> None:
         """Serves one inbound connection."""
         wire = self._wire(stream, is_initiator=False)
-        while len(self._half_open) >= self._limits.max_half_open:
-            # The oldest gives way: a member is through in milliseconds, a flood would hold every place.
-            oldest = next(iter(self._half_open))
-            del self._half_open[oldest]
-            oldest.abort()
-        self._half_open[wire] = None
+        self._lobby.enter(wire, _remote_host(stream))
         try:
             peer_id, muxer = await self._handshake.upgrade(wire)
         except PeerUnreachable as error:
             if isinstance(error.__cause__, NotAdmitted):
                 self._refused += 1
+                self._on_fault(error.__cause__.peer_id, "not admitted")
             else:
                 self._failed += 1
             return
         finally:
-            self._half_open.pop(wire, None)
+            self._lobby.leave(wire)
         peer = self._peers.get(peer_id)
         if peer is None:  # dismissed since
             return wire.abort()
@@ -214,6 +220,18 @@ class Transport:
         wire = self._wire(stream, is_initiator=True)
         _, muxer = await self._handshake.upgrade(wire, peer.peer_id)
         return wire, muxer
+
+    async def _try_to_reach(self, peer_id: str) -> str:
+        """Dials a peer's registered address once, and hangs up; why it failed, or an empty text."""
+        peer = self._peers.get(peer_id)
+        if peer is None:
+            return "not admitted"
+        try:
+            wire, _ = await self._reach(peer)
+        except PeerUnreachable as error:
+            return describe(error.__cause__ or error)
+        wire.abort()
+        return ""
 
     def _wire(self, stream: trio.SocketStream, *, is_initiator: bool) -> Wire:
         return Wire(
@@ -273,62 +291,42 @@ class Transport:
                     nursery.start_soon(confirm, peer_id, self._primary(peer_id))
         return frozenset(waiting)
 
-    async def push(self, peer_id: str, header: bytes, payload: bytes, payload_digest: bytes) -> None:
-        """Sends a payload to one peer; returns once its node has it.
+    async def push(self, peer_id: str, header: bytes, payload: bytes | Source, payload_digest: bytes) -> None:
+        """Sends a payload to one peer, from where an earlier attempt broke off; returns once its node has it.
 
         Raises:
             TransferRefused: the peer does not want it; the message is its reason.
             PeerUnreachable: there is no connection, it broke, or the peer was too slow.
             LocalError: header, payload or digest has a size that no peer accepts.
         """
-        if len(header) > self._limits.max_header_bytes or len(payload_digest) != DIGEST_BYTES:
-            raise LocalError(f"header or digest is too long: {len(header)} and {len(payload_digest)} bytes")
-        self._check_size(len(payload))
-        offer = Offer(len(payload), payload_digest, header)
+        source = Stored(payload) if isinstance(payload, bytes) else payload
+        await self._errands.push(self._primary(peer_id), header, source, payload_digest)
 
-        async def exchange(stream: Stream) -> None:
-            await self._services.transfers.push(stream, peer_id, offer, payload)
-
-        await self._transfer(peer_id, exchange)
-
-    async def fetch(self, peer_id: str, blob_digest: bytes, size: int) -> bytes:
+    async def fetch(self, peer_id: str, blob_digest: bytes, size: int, download: Partial | None = None) -> bytes:
         """A public blob of exactly `size` bytes, by its digest, which was checked.
+
+        `download` keeps what arrives for the next attempt, with this peer or another.
 
         Raises:
             TransferRefused: the peer does not have it, or sent something else.
             PeerUnreachable: there is no connection, it broke, or the peer was too slow.
             LocalError: size or digest is out of bounds.
         """
-        if len(blob_digest) != DIGEST_BYTES:
-            raise LocalError(f"a digest has {DIGEST_BYTES} bytes, found {len(blob_digest)}")
-        self._check_size(size)
-        blobs: list[bytes] = []
+        partial = download or self.new_download(size)
+        await self._errands.fetch(self._primary(peer_id), blob_digest, partial)
+        return partial.sink.take()
 
-        async def exchange(stream: Stream) -> None:
-            blobs.append(await self._services.transfers.fetch(stream, peer_id, Offer(size, blob_digest)))
+    def new_download(self, size: int) -> Partial:
+        """What `fetch` can fill in several attempts."""
+        return Partial(size, Memory(), self._services.transfers.blob_hasher)
 
-        await self._transfer(peer_id, exchange)
-        return blobs[0]
+    async def ask_back(self, peer_id: str) -> View:
+        """Whether a connected peer can dial this node at its registered address, and what its clock shows.
 
-    async def _transfer(self, peer_id: str, exchange: Callable[[Stream], Awaitable[None]]) -> None:
-        """Runs one exchange on a stream of its own; no more than a few at a time to one peer."""
-        connection = self._primary(peer_id)
-        async with connection.peer.transfers:
-            with connection.user():
-                stream = await connection.open(TRANSFER)
-                try:
-                    await exchange(stream)
-                except MalformedMessage as error:
-                    connection.blame("malformed")
-                    raise PeerUnreachable(f"{peer_id}: {error}") from error
-                except BaseException:
-                    await stream.abort()
-                    raise
-                await stream.close()
-
-    def _check_size(self, size: int) -> None:
-        if not 0 <= size <= self._limits.max_payload_bytes:
-            raise LocalError(f"a payload has 0 to {self._limits.max_payload_bytes} bytes, found {size}")
+        Raises:
+            PeerUnreachable: there is no connection, it broke, or the peer was too slow.
+        """
+        return await self._errands.ask_back(self._primary(peer_id))
 
     def _primary(self, peer_id: str) -> Connection:
         peer = self._peers.get(peer_id)
@@ -339,16 +337,15 @@ class Transport:
     # --- looking --------------------------------------------------------------------------------------------
 
     def _on_fault(self, peer_id: str, fault: str) -> None:
-        peer = self._peers.get(peer_id)
-        if peer is not None:
-            peer.faults[fault] += 1
+        if peer_id in self._faults:
+            self._faults[peer_id][fault] += 1
 
     def statistics(self) -> Statistics:
         """Counters as they stand."""
         peers = self._peers
         return Statistics(
             connections=sum(len(peer.connections) for peer in peers.values()),
-            half_open=len(self._half_open),
+            half_open=len(self._lobby),
             bytes_received=self._meter.received,
             bytes_sent=self._meter.sent,
             strangers_refused=self._refused,
@@ -356,9 +353,16 @@ class Transport:
             announcements_received=self._services.counters.heard,
             announcements_sent=self._services.counters.announced,
             announcements_dropped=self._dropped_by_former + sum(peer.dropped for peer in peers.values()),
-            faults=MappingProxyType({i: MappingProxyType(dict(p.faults)) for i, p in peers.items() if p.faults}),
+            faults=MappingProxyType({i: MappingProxyType(dict(found)) for i, found in self._faults.items() if found}),
             dial_failures=MappingProxyType({i: p.dial_failure for i, p in peers.items() if p.dial_failure}),
             round_trip_seconds=MappingProxyType(
                 {i: p.round_trip_seconds for i, p in peers.items() if p.round_trip_seconds is not None}
             ),
         )
+
+
+def _remote_host(stream: trio.SocketStream) -> str:
+    try:
+        return str(stream.socket.getpeername()[0])
+    except OSError:  # gone already
+        return ""

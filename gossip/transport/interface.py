@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from gossip.errors import LocalError
+
+if TYPE_CHECKING:
+    from gossip.transport.payloads import Sink, Source
 
 KIB = 1024
 MIB = 1024 * KIB
@@ -31,9 +34,9 @@ class PortTaken(CannotListen):
 class Handlers(Protocol):
     """What a node does with what arrives.
 
-    Called on the trio thread, which carries every connection: they return quickly, and leave disk, training
-    and long arithmetic to others.  A `PeerError` that one of them raises is counted against the peer and
-    closes its connection; anything else is a bug and ends `Transport.run`.
+    Called on the trio thread, which carries every connection: they return quickly, or wait for another thread
+    that has the disk, training and long arithmetic.  A `PeerError` that one of them raises is counted against the
+    peer and closes its connection; anything else is a bug and ends `Transport.run`.
     """
 
     def on_connected(self, peer_id: str) -> None:
@@ -51,10 +54,13 @@ class Handlers(Protocol):
     def judge_offer(self, peer_id: str, header: bytes, size: int, digest: bytes) -> str | None:
         """None to accept, else why not; called before memory is taken or a byte of the payload is read."""
 
-    def on_payload(self, peer_id: str, header: bytes, payload: bytes) -> None:
-        """A payload that was accepted is complete, and its digest is the one offered."""
+    def open_sink(self, size: int) -> Sink:
+        """Where a payload of so many bytes, which was accepted, is to go."""
 
-    def find_blob(self, peer_id: str, digest: bytes) -> bytes | None:
+    async def on_payload(self, peer_id: str, header: bytes, payload: Sink) -> None:
+        """A payload is complete, and its digest is the one offered; acknowledged when this returns."""
+
+    async def find_blob(self, peer_id: str, digest: bytes) -> Source | None:
         """The public blob of this digest, if the node has it."""
 
 
@@ -70,8 +76,11 @@ class Limits:
         max_header_bytes: longest header of an offer.
         max_reason_bytes: longest reason of a refusal.
         chunk_bytes: longest piece of a payload in one frame.
+        window_chunks: chunks of one payload that may be on their way or wait for the disk; with those of
+            `max_transfers_per_peer` payloads in each direction, all that a peer can make a node remember.
         max_payload_bytes: longest payload pushed or fetched.
-        max_bytes_in_flight: payloads being received at the same time, over all peers.
+        max_bytes_in_flight: windows of payloads that are pushed here, and payloads that are fetched into
+            memory, at the same time, over all peers.
         max_transfers_per_peer: payloads sent or fetched at the same time, by each side of a connection.
         max_connections_per_peer: live connections; the oldest beyond it are closed.
         max_half_open: inbound connections before the end of their handshake; the oldest beyond it are closed.
@@ -98,6 +107,7 @@ class Limits:
     max_header_bytes: int = 64 * KIB
     max_reason_bytes: int = 512
     chunk_bytes: int = MIB
+    window_chunks: int = 4
     max_payload_bytes: int = 1024 * MIB
     max_bytes_in_flight: int = 2048 * MIB
     max_transfers_per_peer: int = 2
@@ -142,8 +152,9 @@ class Statistics:
         announcements_received: delivered to the node.
         announcements_sent: written, one for each peer.
         announcements_dropped: not written because the peer was too slow.
-        faults: of each admitted peer, how often it did what: "malformed", "overrun", "silent", "digest",
-            "streams", "refused by handler".
+        faults: of each peer that is or was admitted, how often it did what: "malformed", "overrun", "silent",
+            "digest", "streams", "repeated" (an announcement again, or out of order), "refused by handler",
+            "not admitted" (it came back after its removal).
         dial_failures: of each peer that could not be reached, why the last attempt failed.
         round_trip_seconds: of each connected peer, as the last ping measured it.
     """

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-from collections import Counter
 from typing import TYPE_CHECKING
 
 import trio
@@ -27,7 +26,6 @@ class Peer:
     def __init__(self, address: PeerAddress, limits: Limits) -> None:
         self.address = address
         self.connections: list[Connection] = []
-        self.faults: Counter[str] = Counter()
         self.dial_failure = ""
         self.round_trip_seconds: float | None = None
         self.transfers = trio.CapacityLimiter(limits.max_transfers_per_peer)

@@ -56,6 +56,11 @@ class Stream:
             chosen, _ = await multiselect.negotiate(MultiselectCommunicator(_Negotiation(self)))
             return str(chosen)
 
+    @property
+    def has_unread(self) -> bool:
+        """Whether something arrived that nobody asked to read yet."""
+        return bool(self._ahead or self._raw.conn.stream_buffers.get(self._raw.stream_id))
+
     async def write_frame(self, kind: FrameType, *parts: bytes | memoryview, seconds: float) -> None:
         """Sends one frame, whose body is `parts` one after the other; the last may be long.
 

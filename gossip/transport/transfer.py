@@ -1,16 +1,18 @@
 """Payloads from one peer to another: offered, accepted, sent in chunks, acknowledged with their digest.
 
-push   OFFER{size, digest, header} -> ACCEPT{offset} | REJECT{reason}; CHUNK... -> ACK{digest} | REJECT
-fetch  WANT{size, digest} -> ACCEPT{offset} | REJECT{reason}, CHUNK...
+push   OFFER{size, digest, header} -> ACCEPT{offset, granted} | REJECT{reason}; CHUNK..., GRANT... -> ACK | REJECT
+fetch  WANT{size, digest, offset, granted} -> ACCEPT{offset, granted} | REJECT{reason}, CHUNK..., GRANT...
 
-Nothing is read before the size is judged, and memory for it is free.
+Nothing is read before the size is judged, and memory for it is free.  What arrived before a connection broke is kept,
+and the next attempt begins behind it.
 """
 
 from __future__ import annotations
 
-import io
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+import struct
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -18,15 +20,14 @@ import trio
 
 from gossip.errors import MalformedMessage, TransferRefused
 from gossip.transport.border import deadline
+from gossip.transport.flow import Incoming, Outgoing
 from gossip.transport.frames import DIGEST_BYTES, OFFER, FrameType, Offer
-from gossip.transport.interface import MIB, Handlers, Limits
+from gossip.transport.interface import Handlers, Limits
+from gossip.transport.payloads import MakeHasher, Memory, Partial, Source
 from gossip.transport.streams import Stream
 
-OFFSET_BYTES: Final = 8
-THREAD_BYTES: Final = MIB
-"""Longer payloads are hashed in a thread: 1 GB takes most of a second."""
-
-DigestFunction = Callable[[bytes], bytes]
+START: Final = struct.Struct(">QQ")
+"""Offset from which to send, and up to where that is granted."""
 
 
 class Budget:
@@ -57,54 +58,59 @@ class Transfers:
     """Both ends of every transfer of one node.
 
     Attributes:
-        push_digest: digest of a pushed payload, 32 bytes.
-        blob_digest: digest of a blob that is fetched, 32 bytes.
+        push_hasher: digest of a pushed payload.
+        blob_hasher: digest of a blob that is fetched.
         on_fault: called with the PeerID and one word for what the peer did.
     """
 
     limits: Limits
     handlers: Handlers
-    push_digest: DigestFunction
-    blob_digest: DigestFunction
+    push_hasher: MakeHasher
+    blob_hasher: MakeHasher
     on_fault: Callable[[str, str], None]
     budget: Budget = field(init=False)
+    _partials: dict[str, OrderedDict[bytes, Partial]] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         self.budget = Budget(self.limits.max_bytes_in_flight)
 
-    async def push(self, stream: Stream, peer_id: str, offer: Offer, payload: bytes) -> None:
-        """Offers `payload`, and sends it if it is wanted; returns once the peer's node has it.
+    async def push(self, stream: Stream, peer_id: str, offer: Offer, source: Source) -> None:
+        """Offers `source`, and sends what is wanted of it; returns once the peer's node has it.
 
         Raises:
             TransferRefused: the peer does not want it, or says that it arrived damaged.
             PeerUnreachable: the stream broke, or the peer was too slow.
             MalformedMessage: the peer answered with something else.
         """
-        with deadline(peer_id, self.limits.seconds_for(len(payload))):
+        with deadline(peer_id, self.limits.queue_seconds + self.limits.seconds_for(source.size)):
             await stream.write_frame(FrameType.OFFER, offer.encode(), seconds=self.limits.chunk_seconds)
-            await self._send(stream, payload, await self._read_offset(stream, len(payload)))
-            digest = await self._read_answer(stream, FrameType.ACK, DIGEST_BYTES, self.limits.seconds_for(len(payload)))
+            offset, granted = await self._read_start(stream, source.size)
+            await Outgoing(stream, source, offset, granted, self.limits).send()
+            digest = await self._read_answer(stream, FrameType.ACK, DIGEST_BYTES, self.limits.seconds_for(source.size))
             if digest != offer.digest:
                 raise MalformedMessage("the peer acknowledged another payload", peer=peer_id)
 
-    async def fetch(self, stream: Stream, peer_id: str, want: Offer) -> bytes:
-        """The blob of this digest and size.
+    async def fetch(self, stream: Stream, peer_id: str, digest: bytes, partial: Partial) -> None:
+        """Completes `partial` with what the peer has of the blob of this digest.
 
         Raises:
-            TransferRefused: the peer does not have it, or sent something else.
-            PeerUnreachable: the stream broke, or the peer was too slow.
+            TransferRefused: the peer does not have it, or sent something else, which is forgotten.
+            PeerUnreachable: the stream broke, or the peer was too slow; what arrived is kept.
             MalformedMessage: the peer answered with something else.
         """
-        with deadline(peer_id, self.limits.queue_seconds + self.limits.seconds_for(want.size)):
-            async with self.budget.reserve(want.size):
+        size = partial.size
+        with deadline(peer_id, self.limits.queue_seconds + self.limits.seconds_for(size)):
+            async with self.budget.reserve(size):
+                granted = min(size, partial.offset + self._window(size))
+                want = Offer(size, digest, START.pack(partial.offset, granted))
                 await stream.write_frame(FrameType.WANT, want.encode(), seconds=self.limits.chunk_seconds)
-                if await self._read_offset(stream, want.size):
-                    raise MalformedMessage("a blob is sent from its beginning", peer=peer_id)
-                blob = await self._receive(stream, want.size)
-                if await _hash(self.blob_digest, blob) != want.digest:
-                    self.on_fault(peer_id, "digest")
-                    raise TransferRefused(f"what {peer_id} sent does not have the digest asked for")
-                return blob
+                if (await self._read_start(stream, size))[0] != partial.offset:
+                    raise MalformedMessage("a blob is sent from where it was asked for", peer=peer_id)
+                await Incoming(stream, partial, self._window(size), self.limits).receive()
+        if not partial.has(digest):
+            partial.restart()
+            self.on_fault(peer_id, "digest")
+            raise TransferRefused(f"what {peer_id} sent does not have the digest asked for")
 
     async def serve(self, stream: Stream, peer_id: str) -> None:
         """Answers what the peer wants of a stream that it opened.
@@ -114,7 +120,7 @@ class Transfers:
             MalformedMessage: the peer broke the rules of the exchange.
         """
         kind, body = await stream.read_frame(
-            {FrameType.OFFER: OFFER.size + self.limits.max_header_bytes, FrameType.WANT: OFFER.size},
+            {FrameType.OFFER: OFFER.size + self.limits.max_header_bytes, FrameType.WANT: OFFER.size + START.size},
             seconds=self.limits.chunk_seconds,
         )
         offer = Offer.decode(body)
@@ -123,52 +129,104 @@ class Transfers:
         else:
             await self._serve_push(stream, peer_id, offer)
 
+    def forget(self, peer_id: str) -> None:
+        """Drops what had arrived of this peer's payloads."""
+        for partial in self._partials.pop(peer_id, OrderedDict[bytes, Partial]()).values():
+            partial.sink.discard()
+
+    # --- answering a fetch ------------------------------------------------------------------------------------------
+
     async def _serve_fetch(self, stream: Stream, peer_id: str, want: Offer) -> None:
-        blob = self.handlers.find_blob(peer_id, want.digest)
-        if blob is None:
+        offset, granted = _decode_start(want.header, want.size)
+        source = await self.handlers.find_blob(peer_id, want.digest)
+        if source is None:
             return await self._reject(stream, "not found")
-        if len(blob) != want.size:
-            return await self._reject(stream, f"it has {len(blob)} bytes, not {want.size}")
+        if source.size != want.size:
+            return await self._reject(stream, f"it has {source.size} bytes, not {want.size}")
         with deadline(peer_id, self.limits.seconds_for(want.size)):
-            await self._accept(stream)
-            await self._send(stream, blob, 0)
+            await self._accept(stream, offset, granted)
+            try:
+                await Outgoing(stream, source, offset, granted, self.limits).send()
+            except TransferRefused as error:
+                raise MalformedMessage("who fetches rejects nothing", peer=peer_id) from error
+
+    # --- answering a push -------------------------------------------------------------------------------------------
 
     async def _serve_push(self, stream: Stream, peer_id: str, offer: Offer) -> None:
         if offer.size > self.limits.max_payload_bytes:
             return await self._reject(stream, f"more than {self.limits.max_payload_bytes} bytes")
         reason = self.handlers.judge_offer(peer_id, offer.header, offer.size, offer.digest)
         if reason is not None:
+            self._drop_partial(peer_id, offer.digest)
             return await self._reject(stream, reason)
         with trio.move_on_after(self.limits.queue_seconds) as queueing:
-            async with self.budget.reserve(offer.size):
+            async with self.budget.reserve(self._window(offer.size)):
                 queueing.deadline = float("inf")
                 with deadline(peer_id, self.limits.seconds_for(offer.size)):
                     return await self._take_push(stream, peer_id, offer)
         await self._reject(stream, "busy")
 
     async def _take_push(self, stream: Stream, peer_id: str, offer: Offer) -> None:
-        await self._accept(stream)
-        payload = await self._receive(stream, offer.size)
-        if await _hash(self.push_digest, payload) != offer.digest:
+        with self._resumed(peer_id, offer) as partial:
+            window = self._window(offer.size)
+            await self._accept(stream, partial.offset, min(offer.size, partial.offset + window))
+            await Incoming(stream, partial, window, self.limits).receive()
+        if not partial.has(offer.digest):
+            partial.sink.discard()
             self.on_fault(peer_id, "digest")
             return await self._reject(stream, "it does not have the digest offered")
-        self.handlers.on_payload(peer_id, offer.header, payload)
+        await self.handlers.on_payload(peer_id, offer.header, partial.sink)
         await stream.write_frame(FrameType.ACK, offer.digest, seconds=self.limits.chunk_seconds)
 
-    async def _accept(self, stream: Stream) -> None:
-        offset = bytes(OFFSET_BYTES)
-        await stream.write_frame(FrameType.ACCEPT, offset, seconds=self.limits.chunk_seconds)
+    @contextmanager
+    def _resumed(self, peer_id: str, offer: Offer) -> Iterator[Partial]:
+        """What had arrived of this payload, or nothing; kept for another attempt if the block is left by an error."""
+        kept = self._partials.setdefault(peer_id, OrderedDict())
+        partial = kept.pop(offer.digest, None)
+        if partial is None or partial.size != offer.size:
+            if partial is not None:
+                partial.sink.discard()
+            partial = Partial(offer.size, self.handlers.open_sink(offer.size), self.push_hasher)
+        try:
+            yield partial
+        except MalformedMessage:
+            partial.sink.discard()
+            raise
+        except BaseException:
+            self._keep(peer_id, offer.digest, partial)
+            raise
+
+    def _keep(self, peer_id: str, digest: bytes, partial: Partial) -> None:
+        kept = self._partials.setdefault(peer_id, OrderedDict())
+        for old in (kept.pop(digest, None), *self._beyond_bound(kept)):
+            if old is not None:
+                old.sink.discard()
+        kept[digest] = partial
+
+    def _beyond_bound(self, kept: OrderedDict[bytes, Partial]) -> list[Partial]:
+        count = len(kept) + 1 - 2 * self.limits.max_transfers_per_peer
+        return [kept.popitem(last=False)[1] for _ in range(count)]
+
+    def _drop_partial(self, peer_id: str, digest: bytes) -> None:
+        partial = self._partials.get(peer_id, OrderedDict[bytes, Partial]()).pop(digest, None)
+        if partial is not None:
+            partial.sink.discard()
+
+    # --- frames -----------------------------------------------------------------------------------------------------
+
+    def _window(self, size: int) -> int:
+        return min(size, self.limits.window_chunks * self.limits.chunk_bytes)
+
+    async def _accept(self, stream: Stream, offset: int, granted: int) -> None:
+        await stream.write_frame(FrameType.ACCEPT, START.pack(offset, granted), seconds=self.limits.chunk_seconds)
 
     async def _reject(self, stream: Stream, reason: str) -> None:
         text = reason.encode()[: self.limits.max_reason_bytes]
         await stream.write_frame(FrameType.REJECT, text, seconds=self.limits.chunk_seconds)
 
-    async def _read_offset(self, stream: Stream, size: int) -> int:
+    async def _read_start(self, stream: Stream, size: int) -> tuple[int, int]:
         waiting = self.limits.queue_seconds + self.limits.chunk_seconds
-        offset = int.from_bytes(await self._read_answer(stream, FrameType.ACCEPT, OFFSET_BYTES, waiting))
-        if offset > size:
-            raise MalformedMessage(f"offset {offset} lies beyond the {size} bytes of the payload")
-        return offset
+        return _decode_start(await self._read_answer(stream, FrameType.ACCEPT, START.size, waiting), size)
 
     async def _read_answer(self, stream: Stream, wanted: FrameType, size: int, seconds: float) -> bytes:
         expected = {wanted: size, FrameType.REJECT: self.limits.max_reason_bytes}
@@ -179,25 +237,16 @@ class Transfers:
             raise MalformedMessage(f"a frame of type {wanted.name} has {size} bytes, found {len(body)}")
         return body
 
-    async def _send(self, stream: Stream, payload: bytes, offset: int) -> None:
-        view = memoryview(payload)
-        for at in range(offset, len(view), self.limits.chunk_bytes):
-            chunk = view[at : at + self.limits.chunk_bytes]
-            await stream.write_frame(FrameType.CHUNK, chunk, seconds=self.limits.chunk_seconds)
 
-    async def _receive(self, stream: Stream, size: int) -> bytes:
-        """Exactly `size` bytes, in chunks.  Memory grows with what arrived, not with what was promised."""
-        arrived = io.BytesIO()
-        while arrived.tell() < size:
-            longest = min(self.limits.chunk_bytes, size - arrived.tell())
-            _, chunk = await stream.read_frame({FrameType.CHUNK: longest}, seconds=self.limits.chunk_seconds)
-            if not chunk:
-                raise MalformedMessage("a chunk is not empty")
-            arrived.write(chunk)
-        return arrived.getvalue()
+def new_download(size: int, make_hasher: MakeHasher) -> Partial:
+    """What a fetch fills, in memory; may be handed to the next one after a broken connection."""
+    return Partial(size, Memory(), make_hasher)
 
 
-async def _hash(digest_of: DigestFunction, payload: bytes) -> bytes:
-    if len(payload) < THREAD_BYTES:
-        return digest_of(payload)
-    return await trio.to_thread.run_sync(digest_of, payload)
+def _decode_start(body: bytes, size: int) -> tuple[int, int]:
+    if len(body) != START.size:
+        raise MalformedMessage(f"offset and grant have {START.size} bytes, found {len(body)}")
+    offset, granted = START.unpack(body)
+    if not offset <= granted <= size:
+        raise MalformedMessage(f"offset {offset} and grant {granted} lie beyond the {size} bytes of the payload")
+    return offset, granted

@@ -41,6 +41,7 @@ class Wire(IRawConnection):  # type: ignore[misc]
         self._ahead = b""
         self._taken = 0
         self._closed = False
+        self._ended = False
 
     def admit(self) -> None:
         """Lifts the bound on received bytes that holds during the handshake."""
@@ -67,8 +68,10 @@ class Wire(IRawConnection):  # type: ignore[misc]
         try:
             data = await self._stream.receive_some(wanted)
         except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
+            self._ended = True
             raise ConnectionClosedError("connection closed") from error
         if not data:
+            self._ended = True
             raise ConnectionClosedError("closed by the peer")
         self._ahead, self._taken = bytes(data), 0
         self.last_received = trio.current_time()
@@ -87,6 +90,7 @@ class Wire(IRawConnection):  # type: ignore[misc]
             try:
                 await self._stream.send_all(data)
             except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
+                self._ended = True
                 raise ConnectionClosedError("connection closed") from error
             self._meter.sent += len(data)
             return
@@ -102,6 +106,11 @@ class Wire(IRawConnection):  # type: ignore[misc]
     def is_closed(self) -> bool:
         """Whether this side closed it."""
         return self._closed
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether it was closed, by either side, or broke."""
+        return self._closed or self._ended
 
     async def close(self) -> None:
         self.abort()

@@ -11,15 +11,11 @@ from pathlib import Path
 import pytest
 
 from gossip.spec import TaskSpec
-from ledger.devchain import DEV_KEYS, running
-from ledger.types import VaultTerms
+from ledger.devchain import running
 from node import cli
 from node.builtin import builtin_task, make_spec
-from node.commands import deploy_for, prepare
-from node.config import GossipConfig, NodeConfig, set_registry
-from node.data import breast_cancer_hospitals
-from node.members import read_member
 from node.store import Store
+from tests.helpers.consortium import deploy_consortium, free_port
 
 pytestmark = pytest.mark.network
 
@@ -31,19 +27,7 @@ def consortium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Three members' folders, deployed on a chain that runs."""
     folder = tmp_path_factory.mktemp("consortium")
     with running() as chain:
-        for hospital in breast_cancer_hospitals(3, 1):
-            home = folder / hospital.name
-            home.mkdir()
-            hospital.write(home / "rows.csv")
-            options = {"path": str(home / "rows.csv")}
-            node = NodeConfig(name=hospital.name, port=free_port(), task="node.builtin:breast_cancer", options=options)
-            prepare(home, node, GossipConfig())
-        names = sorted(home.name for home in folder.iterdir())
-        members = [read_member(folder / name / "member.json", index) for index, name in enumerate(names)]
-        spec = make_spec(builtin_task("breast-cancer", folder / names[0]), 2)
-        registry = deploy_for(members, chain.url, DEV_KEYS[0], spec, VaultTerms(10**18, 500_000, 1), 0)
-        for name in names:
-            set_registry(folder / name, chain.url, registry)
+        deploy_consortium(folder, chain.url, 3)
         yield folder
 
 
@@ -229,9 +213,3 @@ def test_chain_that_does_not_answer_is_no_fault_of_usage(
 def test_spec_of_the_registry_is_what_the_task_makes(consortium: Path) -> None:
     spec = make_spec(builtin_task("breast-cancer", consortium / "north"), 2)
     assert TaskSpec.decode(spec.encode()) == spec
-
-
-def free_port() -> int:
-    with socket.socket() as place:
-        place.bind(("127.0.0.1", 0))
-        return int(place.getsockname()[1])

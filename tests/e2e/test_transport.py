@@ -7,118 +7,38 @@ import random
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import pytest
 import trio
 
-from gossip.errors import LocalError, MalformedMessage, PeerUnreachable, TransferRefused
+from gossip.errors import LocalError, PeerUnreachable, TransferRefused
 from gossip.spec import digest
 from gossip.transport import Limits, PeerAddress, PortTaken, peer_id_of
 from gossip.transport.frames import MAGIC, FrameType, Offer, Position, encode_head
 from gossip.transport.handshake import Handshake
-from gossip.transport.host import Transport
 from gossip.transport.muxer import BoundedYamux
 from gossip.transport.streams import CONTROL, TRANSFER, Stream
 from gossip.transport.wire import Meter, Wire
+from tests.helpers.transports import (
+    ALICE,
+    BOB,
+    CAROL,
+    HOST,
+    PATIENCE_SECONDS,
+    QUICK,
+    Node,
+    is_closed_by,
+    line,
+    pair,
+    running,
+    until,
+)
 
 pytestmark = [pytest.mark.network, pytest.mark.trio]
-
-HOST: Final = "127.0.0.1"
-PATIENCE_SECONDS: Final = 8.0
-QUICK: Final = Limits(redial_min_seconds=0.02, redial_max_seconds=0.2, head_start_seconds=0.05)
-ALICE, BOB, CAROL = (bytes([letter]) * 32 for letter in b"abc")
-
-
-async def until(condition: Callable[[], object]) -> None:
-    with trio.fail_after(PATIENCE_SECONDS):
-        while not condition():  # noqa: ASYNC110  (nothing tells when a counter changes)
-            await trio.sleep(0.005)
-
-
-class Node:
-    """A transport and what its handlers saw."""
-
-    def __init__(self, key: bytes, limits: Limits = QUICK, port: int = 0) -> None:
-        self.calls: list[tuple[Any, ...]] = []
-        self.blobs: dict[bytes, bytes] = {}
-        self.verdict: str | None = None
-        self.transport = Transport(key, HOST, port, self, limits)
-        self.port = port
-
-    @property
-    def address(self) -> PeerAddress:
-        return PeerAddress(self.transport.peer_id, HOST, self.port)
-
-    def admit(self, *others: Node) -> None:
-        self.transport.admit([other.address for other in others])
-
-    def seen(self, kind: str) -> list[tuple[Any, ...]]:
-        return [call[1:] for call in self.calls if call[0] == kind]
-
-    def faults(self, other: Node) -> dict[str, int]:
-        return dict(self.transport.statistics().faults.get(other.transport.peer_id, {}))
-
-    def on_connected(self, peer_id: str) -> None:
-        self.calls.append(("connected", peer_id))
-
-    def on_lost(self, peer_id: str) -> None:
-        self.calls.append(("lost", peer_id))
-
-    def on_announcement(self, peer_id: str, message: bytes) -> None:
-        if message == b"forged":
-            raise MalformedMessage("not a message", peer=peer_id)
-        self.calls.append(("heard", peer_id, message))
-
-    def on_gap(self, peer_id: str) -> None:
-        self.calls.append(("gap", peer_id))
-
-    def judge_offer(self, peer_id: str, header: bytes, size: int, digest: bytes) -> str | None:
-        self.calls.append(("offered", header, size, digest))
-        return self.verdict
-
-    def on_payload(self, peer_id: str, header: bytes, payload: bytes) -> None:
-        self.calls.append(("payload", header, payload))
-
-    def find_blob(self, peer_id: str, digest: bytes) -> bytes | None:
-        self.calls.append(("wanted", digest))
-        return self.blobs.get(digest)
-
-
-@asynccontextmanager
-async def running(*nodes: Node) -> AsyncIterator[trio.Nursery]:
-    async with trio.open_nursery() as nursery:
-        for node in nodes:
-            node.port = await nursery.start(node.transport.run)
-        yield nursery
-        nursery.cancel_scope.cancel()
-
-
-@asynccontextmanager
-async def pair(limits: Limits = QUICK) -> AsyncIterator[tuple[Node, Node]]:
-    alice, bob = Node(ALICE, limits), Node(BOB, limits)
-    async with running(alice, bob):
-        alice.admit(bob)
-        bob.admit(alice)
-        await until(lambda: alice.transport.connected and bob.transport.connected)
-        yield alice, bob
-
-
-def is_closed_by(stream: trio.SocketStream) -> Callable[[], bool]:
-    """Reads nothing; tells whether the other side closed the socket."""
-
-    def check() -> bool:
-        try:
-            return not stream.socket._sock.recv(65536)  # type: ignore[attr-defined]
-        except BlockingIOError:
-            return False
-        except OSError:
-            return True
-
-    return check
 
 
 # --- admission ----------------------------------------------------------------------------------------------
@@ -175,11 +95,6 @@ async def test_nothing_but_noise_is_offered_to_an_impostor(protocol: str) -> Non
                     answer += await stream.receive_some()
         assert answer == expected
         assert alice.calls == []
-
-
-def line(text: str) -> bytes:
-    """A multistream-select message."""
-    return bytes([len(text) + 1]) + text.encode() + b"\n"
 
 
 # --- announcements ------------------------------------------------------------------------------------------
@@ -357,8 +272,12 @@ CHILD = """
 import sys, trio
 from gossip.transport import Limits, PeerAddress
 from gossip.transport.host import Transport
+from gossip.transport.payloads import Memory
 
 class Handlers:
+    def open_sink(self, size):
+        return Memory()
+
     def __getattr__(self, name):
         return lambda *args: None
 
@@ -564,7 +483,7 @@ async def test_chunk_beside_the_offer_costs_a_member_its_connection(chunk: bytes
     async with rogue() as (alice, bob, muxer):
         stream, _ = await opened(muxer, TRANSFER)
         await stream.write_frame(FrameType.OFFER, Offer(10, bytes(32)).encode(), seconds=1)
-        await stream.read_frame({FrameType.ACCEPT: 8}, seconds=PATIENCE_SECONDS)
+        await stream.read_frame({FrameType.ACCEPT: 16}, seconds=PATIENCE_SECONDS)
         await stream.write_frame(FrameType.CHUNK, chunk, seconds=1)
         await until(lambda: alice.seen("lost"))
         assert alice.faults(bob) == {"malformed": 1}
@@ -575,7 +494,7 @@ async def test_payload_that_ends_early_is_no_payload() -> None:
     async with rogue() as (alice, bob, muxer):
         stream, _ = await opened(muxer, TRANSFER)
         await stream.write_frame(FrameType.OFFER, Offer(10, digest("share", b"12345")).encode(), seconds=1)
-        await stream.read_frame({FrameType.ACCEPT: 8}, seconds=PATIENCE_SECONDS)
+        await stream.read_frame({FrameType.ACCEPT: 16}, seconds=PATIENCE_SECONDS)
         await stream.write_frame(FrameType.CHUNK, b"12345", seconds=1)
         await stream.close()
         with pytest.raises(PeerUnreachable):

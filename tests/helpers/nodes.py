@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 
 from gossip.errors import PeerUnreachable, TransferRefused
 from gossip.session import Identity, RoundStart
-from gossip.spec import RoundKind, TaskSpec, blob_digest
+from gossip.spec import RoundKind, TaskSpec, blob_digest, blob_hasher
 from gossip.state import Timing
 from gossip.statements import Domain, address_of, sign
-from gossip.transport import PeerAddress, peer_id_of
+from gossip.transport import PeerAddress, Statistics, peer_id_of
+from gossip.transport.payloads import Memory, Partial
 from ledger.types import Member, Roster, VaultTerms
 from node.progress import Progress
 from node.recorder import Recorder
@@ -84,7 +85,7 @@ class MemoryTransport:
         return frozenset(self._network.open) - {self._me}
 
     def admit(self, peers: Sequence[PeerAddress]) -> None:
-        pass
+        self.admitted = {peer.peer_id for peer in peers}
 
     async def run(self, *, task_status: Any = trio.TASK_STATUS_IGNORED) -> None:
         others = list(self._network.open.values())
@@ -113,15 +114,22 @@ class MemoryTransport:
         reason = handlers.judge_offer(self._me, header, len(payload), payload_digest)
         if reason is not None:
             raise TransferRefused(reason)
-        handlers.on_payload(self._me, header, payload)
+        sink = handlers.open_sink(len(payload))
+        sink.write(payload)
+        await handlers.on_payload(self._me, header, sink)
 
-    async def fetch(self, peer_id: str, name: bytes, size: int) -> bytes:
+    def new_download(self, size: int) -> Partial:
+        return Partial(size, Memory(), blob_hasher)
+
+    async def fetch(self, peer_id: str, name: bytes, size: int, download: Partial) -> bytes:
         await trio.lowlevel.checkpoint()
-        handlers = self._peer(peer_id)
-        blob: bytes | None = handlers.find_blob(self._me, name)
-        if blob is None or len(blob) != size:
+        source = await self._peer(peer_id).find_blob(self._me, name)
+        if source is None or source.size != size:
             raise TransferRefused("not found")
-        return blob
+        return b"".join(source.pieces(0))
+
+    def statistics(self) -> Statistics:
+        return Statistics(**{one.name: 0 if one.type == "int" else {} for one in fields(Statistics)})  # type: ignore[arg-type]
 
     async def flush(self, seconds: float) -> frozenset[str]:
         await trio.lowlevel.checkpoint()
@@ -140,6 +148,11 @@ class SilentChain:
 
     def __init__(self, recorded: int = 0) -> None:
         self.recorded = recorded
+        self.roster: Roster | None = None
+
+    async def newer_roster(self, version: int) -> Roster | None:
+        await trio.lowlevel.checkpoint()
+        return None if self.roster is None or self.roster.version == version else self.roster
 
     async def run(self, on_recorded: Any, on_state: Any) -> None:
         await trio.sleep_forever()

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from types import SimpleNamespace
 
 import msgspec
 import pytest
+import trio
 
 from gossip import session as sessions
 from gossip.events import Heard
@@ -22,19 +24,25 @@ LIAR = 3
 
 def find(node: SimulatedNode, name: bytes) -> bytes | None:
     """What the node's door gives the liar for a name."""
-    return door(node).find_blob(f"peer{LIAR}", name)
+    source = trio.run(door(node).find_blob, f"peer{LIAR}", name)
+    return None if source is None else b"".join(source.pieces(0))
+
+
+async def at_once(call: Callable[[], bytes | None]) -> bytes | None:
+    return call()
 
 
 def door(node: SimulatedNode) -> Door:
-    members = [SimpleNamespace(peer_id=f"peer{index}", index=index) for index in range(4)]
     shell = SimpleNamespace(
-        roster=SimpleNamespace(members=members),
+        admission=SimpleNamespace(index_of=lambda peer_id: int(peer_id.removeprefix("peer"))),
         store=SimpleNamespace(get=node.blobs.get, checkpoint=lambda name: None),
         current=node.session,
         session=node.session,
         workshop=node.workshop,
         round=node.round,
         me=node.me,
+        at_the_disk=at_once,
+        at_the_vectors=at_once,
     )
     return Door(shell)  # type: ignore[arg-type]
 

@@ -2,18 +2,22 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
 import pytest
 import trio
+import trio.testing
 
 import node.runner
 from gossip import layout
 from gossip import session as sessions
 from gossip.messages import Envelope, decode_message
 from gossip.statements import Kind
+from ledger.types import Roster
 from node.door import Door
+from node.errors import NoLongerAdmitted
 from node.eventlog import decode_event
 from node.frames import decode_frame, short_id
 from node.runner import Node, _Stored
@@ -196,3 +200,41 @@ def cut_after(one: Node, batches: int) -> None:
             raise Cut
 
     one.store.append_events = counted  # type: ignore[method-assign]
+
+
+def changed_roster(one: Node, gone: int) -> Roster:
+    """The registry's roster after member `gone`, which is the last, was removed."""
+    assert gone == len(one.roster.members) - 1
+    return replace(one.roster, version=2, quorum=2, members=one.roster.members[:gone])
+
+
+def test_a_change_in_the_registry_takes_effect_within_one_poll(
+    tmp_path: Path, network: Network, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(node.runner, "ROSTER_SECONDS", 0.05)
+
+    async def main() -> None:
+        one = make(0)
+        with trio.fail_after(10):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(one.run, first_start(SPEC, N))
+                await trio.testing.wait_all_tasks_blocked(0.01)
+                admitted = [len(one.transport.admitted)]  # type: ignore[attr-defined]
+                one.chain.roster = changed_roster(one, 3)  # type: ignore[attr-defined]
+                while one.admission.version == 1:  # noqa: ASYNC110  (nothing tells)
+                    await trio.sleep(0.01)
+                admitted.append(len(one.transport.admitted))  # type: ignore[attr-defined]
+                assert admitted == [3, 2]
+                nursery.cancel_scope.cancel()
+
+    trio.run(main)
+
+
+def test_a_member_that_the_registry_no_longer_shows_is_told_what_to_do(
+    tmp_path: Path, network: Network, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(node.runner, "ROSTER_SECONDS", 0.05)
+    removed = make(3)
+    removed.chain.roster = changed_roster(removed, 3)  # type: ignore[attr-defined]
+    with pytest.RaisesGroup(NoLongerAdmitted, flatten_subgroups=True):
+        trio.run(run_all, [removed])

@@ -1,0 +1,41 @@
+"""What the transport and the protocol counted, by member, where a monitoring system finds it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from structlog.testing import capture_logs
+
+from node.admission import Admission
+from node.meters import METERS_FILE, render
+from node.progress import Progress
+from node.reporter import Reporter
+from tests.helpers.nodes import MemoryTransport, Network
+from tests.helpers.rosters import FIRST, member
+
+NOTHING = MemoryTransport(Network(), "", None).statistics()
+
+
+def test_samples_of_one_name_stand_under_one_type() -> None:
+    found = [("a_total", (("peer", 'x"\\\n'),), 1), ("b", (), 0.5), ("a_total", (("peer", "y"),), 2.0)]
+    assert render(found) == (
+        '# TYPE a_total counter\na_total{peer="x\\"\\\\\\n"} 1\na_total{peer="y"} 2\n# TYPE b gauge\nb 0.5\n'
+    )
+
+
+def test_fault_is_logged_once_and_counted_under_the_members_name(tmp_path: Path) -> None:
+    progress = Progress(tmp_path)
+    reporter = Reporter(progress, FIRST, 0, Admission(FIRST), frozenset)
+    seen = replace(NOTHING, faults={member(1).peer_id: {"malformed": 3}}, strangers_refused=2)
+    with capture_logs() as logs:
+        reporter.network(seen)
+        reporter.network(seen)
+    assert [(line["event"], line["peer"], line["fault"], line["count"]) for line in logs] == [
+        ("peer.misbehaved", "m1", "malformed", 3)
+    ]
+    text = (tmp_path / METERS_FILE).read_text()
+    assert 'mycelia_peer_faults_total{peer="m1",fault="malformed"} 3\n' in text
+    assert "mycelia_strangers_refused_total 2\n" in text
+    assert progress.state["network"]["faults"] == {"m1": {"malformed": 3}}
+    progress.close()
