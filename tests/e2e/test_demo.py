@@ -37,7 +37,6 @@ HEART_NAMES = ("cleveland", "hungary", "switzerland", "va")
 def test_demo_shows_what_four_hospitals_gain_and_what_an_auditor_can_check(tmp_path: Path) -> None:
     report = run_demo(tmp_path / "run")
     assert set(report) == {"members", "rounds", "audit", "seconds"}
-    assert report["seconds"] < 60
     assert_members(report, NAMES, rows=569)
     assert_rounds(report, rounds=5)
     assert all(sorted(entry["dealers"]) == sorted(NAMES) for entry in report["rounds"])
