@@ -2,6 +2,7 @@
 #   make demo ARGS="--rounds 5 --json"    options of `mycelia demo`
 #   make test ARGS="tests/unit"           arguments of pytest
 #   make bench-secagg                   secure aggregation beside Flower's, CPU time
+#   make chaos                          every fault in every phase of a round, with real processes
 #   make lock                             pins what .venv holds: upgrade there with pip, then run this
 
 PYTHON ?= python3
@@ -11,7 +12,7 @@ PIP := $(BIN)/python -m pip --no-input --disable-pip-version-check
 TOOL_PATH := $(PATH):$(abspath $(BIN))
 
 .DELETE_ON_ERROR:
-.PHONY: demo install test test-long lint bench-secagg clean lock
+.PHONY: demo install test test-long lint bench-secagg chaos clean lock
 
 demo: install
 	$(BIN)/mycelia demo $(ARGS)
@@ -35,6 +36,10 @@ bench-secagg: $(VENV)/.installed
 	test -x .venv-bench/bin/pip || "$(PYTHON)" -m venv .venv-bench
 	.venv-bench/bin/python -m pip --no-input --disable-pip-version-check install -q flwr==1.41.0
 	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python tests/bench/secure_aggregation.py .venv-bench/bin/python
+
+# Goes on where it was stopped; ARGS=--fresh begins anew, ARGS='--only kill/*/4/1' runs a part.
+chaos: $(VENV)/.installed-test
+	$(BIN)/python -m tests.chaos $(ARGS)
 
 clean:
 	rm -rf $(VENV) .venv-bench contracts/node_modules .mypy_cache .ruff_cache .import_linter_cache .hypothesis build dist

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -51,7 +52,7 @@ class Assembled:
     seed: int
 
 
-def assemble(folder: Path, config: Config, keys: Keys, pause_at: tuple[int, str] | None = None) -> Assembled:
+def assemble(folder: Path, config: Config, keys: Keys, pauses: Callable[[int, str], bool] | None = None) -> Assembled:
     """The node that lives in `folder`.
 
     Raises:
@@ -86,7 +87,7 @@ def assemble(folder: Path, config: Config, keys: Keys, pause_at: tuple[int, str]
     )
     workshop = Workshop(identity, learner, store, client.terms(), secrets.token_bytes)
     own = config.node
-    habits = Habits((own.bind or own.host, own.port), own.rest_seconds, own.linger_seconds, pause_at)
+    habits = Habits((own.bind or own.host, own.port), own.rest_seconds, own.linger_seconds, own.relay, pauses)
     node = Node(
         roster=roster,
         workshop=workshop,

@@ -29,7 +29,7 @@ log = structlog.get_logger()
 
 BUILTIN_TASKS = {"breast-cancer": "node.builtin:breast_cancer", "heart": "node.builtin:heart"}
 PAUSE_VARIABLE = "MYCELIA_PAUSE_AT"
-"""ROUND:PHASE in which a node sleeps for a second, so that a test can end it there."""
+"""ROUND:PHASE in which a node sleeps for a second, so that a test can end it there; @FILE for a file that says it."""
 _UINT64, _UINT128 = 2**64, 2**128
 
 
@@ -314,9 +314,16 @@ def read_hex_key(path: Path) -> bytes:
         raise ConfigError(f"{path} holds no private key: expected 64 hex digits") from None
 
 
-def _pause_from_environment() -> tuple[int, str] | None:
-    text = os.environ.get(PAUSE_VARIABLE)
-    if not text:
-        return None
-    number, _, phase = text.partition(":")
-    return int(number), phase
+def _pause_from_environment() -> Callable[[int, str], bool]:
+    given = os.environ.get(PAUSE_VARIABLE, "")
+
+    def pauses(round_id: int, phase: str) -> bool:
+        text = given
+        if given.startswith("@"):
+            try:
+                text = Path(given[1:]).read_text()
+            except OSError:
+                return False
+        return text == f"{round_id}:{phase}"
+
+    return pauses

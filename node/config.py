@@ -38,6 +38,7 @@ class NodeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         bind: address to listen on, if it is another one than `host`, as behind NAT or in a container.
         rest_seconds: between a round and the next.
         linger_seconds: that a node that has finished waits for members that have not.
+        relay: members that cannot reach each other may do so through this node.
     """
 
     name: str
@@ -49,6 +50,7 @@ class NodeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     seed: int = 0
     rest_seconds: float = 0.0
     linger_seconds: float = 60.0
+    relay: bool = False
 
 
 class LedgerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -94,6 +96,7 @@ _REMARKS = {
     "node.task": "module:object that makes the task from the options",
     "node.rest_seconds": "between a round and the next",
     "node.linger_seconds": "that a finished node waits for members that have not finished",
+    "node.relay": "members that cannot reach each other may do so through this node",
     "ledger": "the chain, and the registry that names everything else",
     "gossip": "how long to wait for what, in seconds",
 }
@@ -297,7 +300,7 @@ def _toml(value: object) -> str:
     if isinstance(value, str):
         # JSON may keep a DEL and writes pairs of surrogates, and TOML allows neither.
         return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
-    return repr(value)
+    return str(value).lower() if isinstance(value, bool) else repr(value)
 
 
 def _with_ledger(text: str, values: Mapping[str, str]) -> str:

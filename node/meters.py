@@ -22,6 +22,7 @@ def samples(
     yield "mycelia_half_open_connections", (), statistics.half_open
     yield "mycelia_bytes_received_total", (), statistics.bytes_received
     yield "mycelia_bytes_sent_total", (), statistics.bytes_sent
+    yield "mycelia_relayed_pairs", (), statistics.circuits
     yield "mycelia_strangers_refused_total", (), statistics.strangers_refused
     yield "mycelia_handshakes_failed_total", (), statistics.handshakes_failed
     yield "mycelia_announcements_received_total", (), statistics.announcements_received

@@ -5,8 +5,13 @@ from __future__ import annotations
 import json
 import os
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from node import meters
+from node.errors import StoreError
 
 PROGRESS_FILE = "progress.jsonl"
 STATUS_FILE = "status.json"
@@ -16,7 +21,8 @@ class Progress:
     """Writes a node's progress into its folder; nothing in it is secret."""
 
     def __init__(self, folder: Path) -> None:
-        self._file = (folder / PROGRESS_FILE).open("a", buffering=1)
+        with _room():
+            self._file = (folder / PROGRESS_FILE).open("a", buffering=1)
         self._status = folder / STATUS_FILE
         self.folder = folder
         self.state = self._last_state()
@@ -31,15 +37,32 @@ class Progress:
 
     def note(self, what: str, **values: Any) -> None:
         """Append one line: what happened, when, with which values."""
-        self._file.write(json.dumps({"event": what, "time": round(time.time(), 3), **values}) + "\n")
+        with _room():
+            self._file.write(json.dumps({"event": what, "time": round(time.time(), 3), **values}) + "\n")
 
     def update(self, **values: Any) -> None:
         """Replace values of the present state; the file is whole at every moment."""
         self.state |= values
         self.state["updated"] = round(time.time(), 3)
         draft = self._status.with_suffix(".new")
-        draft.write_text(json.dumps(self.state, indent=1))
-        os.replace(draft, self._status)
+        with _room():
+            draft.write_text(json.dumps(self.state, indent=1))
+            os.replace(draft, self._status)
+
+    def write_meters(self, text: str) -> None:
+        """Replace the file with the node's counters."""
+        with _room():
+            meters.write(self.folder, text)
 
     def close(self) -> None:
-        self._file.close()
+        with _room():
+            self._file.close()
+
+
+@contextmanager
+def _room() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        what = f"cannot write {error.filename or PROGRESS_FILE}: {error.strerror or error}"
+        raise StoreError(f"{what}; make room and start again, nothing was lost") from error

@@ -129,6 +129,7 @@ class Reporter:
         seen = {
             "faults": faults,
             "unreachable": {name_of(peer_id): why for peer_id, why in statistics.dial_failures.items()},
+            "through": {name_of(peer_id): name_of(via) for peer_id, via in statistics.relayed.items()},
             "strangers_refused": statistics.strangers_refused,
             "handshakes_failed": statistics.handshakes_failed,
         }
@@ -136,7 +137,7 @@ class Reporter:
             self._told = seen
             self.status(network=seen)
         text = meters.render(meters.samples(statistics, self._admission.names, self._blamed))
-        meters.write(self._progress.folder, text)
+        self._progress.write_meters(text)
 
     def status(self, **values: object) -> None:
         """Renew the status file."""

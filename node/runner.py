@@ -92,13 +92,15 @@ class Habits:
         listen: host and port.
         rest_seconds: between a round and the next.
         linger_seconds: that a node that has finished waits for members that have not.
-        pause_at: round and phase in which it sleeps for a second, so that a test can end it there.
+        relay: joins members that cannot reach each other.
+        pauses: whether to sleep for a second in a phase of a round, so that a test can end it there.
     """
 
     listen: tuple[str, int]
     rest_seconds: float = 0.0
     linger_seconds: float = 60.0
-    pause_at: tuple[int, str] | None = None
+    relay: bool = False
+    pauses: Callable[[int, str], bool] | None = None
 
 
 class _Stored(msgspec.Struct, array_like=True):
@@ -195,7 +197,14 @@ class Node:
             PortTaken, CannotListen: the address to listen on cannot be used.
         """
         listen = self.habits.listen
-        self.transport = Transport(self.node_key, *listen, Door(self), push_hasher=blob_hasher, blob_hasher=blob_hasher)
+        self.transport = Transport(
+            self.node_key,
+            *listen,
+            Door(self),
+            push_hasher=blob_hasher,
+            blob_hasher=blob_hasher,
+            relay=self.habits.relay,
+        )
         self._transfers = Transfers(self.transport, self.admission.peer_id_of, self.me)
         self._admit()
         async with trio.open_nursery() as nursery:
@@ -436,7 +445,7 @@ class Node:
 
     async def _enter(self, phase: str, attempt: int) -> None:
         self.reporter.entered(self.round, phase, attempt)
-        if self.habits.pause_at == (self.round, phase):
+        if self.habits.pauses is not None and self.habits.pauses(self.round, phase):
             await trio.sleep(PAUSE_SECONDS)
 
     async def _do_work(self) -> None:

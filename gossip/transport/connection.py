@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
@@ -18,6 +18,7 @@ from gossip.transport.interface import Handlers, Limits
 from gossip.transport.muxer import MAX_STREAMS, BoundedYamux
 from gossip.transport.peers import Peer
 from gossip.transport.reach import REACH, Reach
+from gossip.transport.relay import RELAY, RELAYED, Relay
 from gossip.transport.streams import CONTROL, TRANSFER, Stream
 from gossip.transport.transfer import Transfers
 from gossip.transport.wire import Wire
@@ -45,6 +46,8 @@ class Services:
     handlers: Handlers
     transfers: Transfers
     reach: Reach
+    relay: Relay
+    on_relayed: Callable[[Stream, str], Awaitable[None]]
     counters: Counters
     on_fault: Callable[[str, str], None]
 
@@ -54,16 +57,21 @@ class Connection:
 
     Nothing that the peer does raises out of `serve`: it ends the stream or the connection concerned, and is
     counted.
+
+    Attributes:
+        via: PeerID of the relay that it goes through, if any.
     """
 
-    def __init__(self, peer: Peer, wire: Wire, muxer: BoundedYamux, services: Services) -> None:
+    def __init__(self, peer: Peer, wire: Wire, muxer: BoundedYamux, services: Services, via: str | None = None) -> None:
         self.peer = peer
+        self.via = via
         self._wire = wire
         self._muxer = muxer
         self._services = services
         self._limits = services.limits
         self._users: set[trio.CancelScope] = set()
         self._inbound = 0
+        self._circuits = 0
         self._refused = 0
         self._hears_control = False
         self._answered = 0.0
@@ -171,7 +179,9 @@ class Connection:
     async def _serve_stream(self, raw: Any) -> None:
         stream = Stream(raw, self.peer.peer_id)
         try:
-            protocol = await stream.accept((CONTROL, TRANSFER, REACH), self._limits.chunk_seconds)
+            protocol = await stream.accept(self._protocols(), self._limits.chunk_seconds)
+            if protocol in (RELAY, RELAYED):
+                return await self._serve_circuit(stream, protocol)
             if protocol == TRANSFER:
                 await self._services.transfers.serve(stream, self.peer.peer_id)
             elif protocol == REACH:
@@ -189,6 +199,28 @@ class Connection:
             self.blame("refused by handler")
         finally:
             self._inbound -= 1
+
+    def _protocols(self) -> tuple[str, ...]:
+        if self.via is not None:  # no relay through a relay
+            return CONTROL, TRANSFER, REACH
+        return (CONTROL, TRANSFER, REACH, RELAYED, *((RELAY,) if self._services.relay.is_on else ()))
+
+    async def _serve_circuit(self, stream: Stream, protocol: str) -> None:
+        """A stream that others are joined through lives as long as their connection, and has bounds of its own."""
+        if self._circuits >= self._limits.max_circuits:
+            self._services.on_fault(self.peer.peer_id, "streams")
+            return await stream.abort()
+        self._inbound -= 1
+        self._circuits += 1
+        try:
+            if protocol == RELAY:
+                await self._services.relay.serve(stream, self.peer.peer_id)
+            else:
+                await self._services.on_relayed(stream, self.peer.peer_id)
+        finally:
+            self._inbound += 1
+            self._circuits -= 1
+            await stream.abort()
 
     async def _listen(self, stream: Stream) -> None:
         """Hears the peer's announcements and answers its pings."""

@@ -42,6 +42,10 @@ class FrameType(IntEnum):
     """Dial me; nothing else."""
     PROBED = 11
     """The other's clock, 8 bytes, and why the dial failed, UTF-8; nothing if it did not."""
+    HOP = 13
+    """PeerID of the member that a relay is to reach."""
+    HOPPED = 14
+    """The relay has reached it: what follows goes there."""
     GRANT = 12
     """Up to which byte of the payload its sender may go on, 8 bytes."""
 

@@ -27,8 +27,10 @@ from gossip.transport.muxer import BoundedYamux
 from gossip.transport.payloads import MakeHasher, Memory, Partial, Source, Stored
 from gossip.transport.peers import Peer
 from gossip.transport.reach import Reach, View
+from gossip.transport.relay import RELAY, Relay, StreamPipe, ask_for
+from gossip.transport.streams import Stream
 from gossip.transport.transfer import Transfers
-from gossip.transport.wire import Meter, Wire
+from gossip.transport.wire import Meter, Pipe, SocketPipe, Wire
 
 hash_pushed = functools.partial(hasher, "share")
 hash_blob = functools.partial(hasher, "blob")
@@ -56,6 +58,7 @@ class Transport:
         blob_hasher: makes digests of fetched blobs, 32 bytes.
         draw: numbers in [0, 1) that spread redials in time.
         clock: seconds since 1970, told to who asks whether it can be reached.
+        relay: whether members that cannot dial each other may do so through this node.
     """
 
     def __init__(
@@ -70,6 +73,7 @@ class Transport:
         blob_hasher: MakeHasher = hash_blob,
         draw: Callable[[], float] = random.random,
         clock: Callable[[], float] = time.time,
+        relay: bool = False,
     ) -> None:
         self.peer_id = peer_id_of(node_key)
         self._listen = (listen_host, listen_port)
@@ -80,7 +84,10 @@ class Transport:
         self._handshake = Handshake(node_key, self._peers.__contains__, self._limits)
         transfers = Transfers(self._limits, handlers, push_hasher, blob_hasher, self._on_fault)
         reach = Reach(self._limits, self._try_to_reach, clock)
-        self._services = Services(self._limits, handlers, transfers, reach, Counters(), self._on_fault)
+        self._relay = Relay(self._limits, self._direct, is_on=relay)
+        self._services = Services(
+            self._limits, handlers, transfers, reach, self._relay, self._answer_relayed, Counters(), self._on_fault
+        )
         self._errands = Errands(self._limits, self._services)
         self._nursery: trio.Nursery | None = None
         self._has_run = False
@@ -168,8 +175,15 @@ class Transport:
 
     async def _answer(self, stream: trio.SocketStream) -> None:
         """Serves one inbound connection."""
-        wire = self._wire(stream, is_initiator=False)
-        self._lobby.enter(wire, _remote_host(stream))
+        await self._admit_inbound(SocketPipe(stream), _remote_host(stream))
+
+    async def _answer_relayed(self, stream: Stream, via: str) -> None:
+        """Serves one inbound connection that a relay brought."""
+        await self._admit_inbound(StreamPipe(stream), via, via)
+
+    async def _admit_inbound(self, pipe: Pipe, place: str, via: str | None = None) -> None:
+        wire = self._wire(pipe, is_initiator=False)
+        self._lobby.enter(wire, place)
         try:
             peer_id, muxer = await self._handshake.upgrade(wire)
         except PeerUnreachable as error:
@@ -184,7 +198,7 @@ class Transport:
         peer = self._peers.get(peer_id)
         if peer is None:  # dismissed since
             return wire.abort()
-        await self._serve(peer, wire, muxer)
+        await self._serve(peer, wire, muxer, via)
 
     async def _keep_connected(self, peer: Peer) -> None:
         """Dials a peer whenever there is no connection to it."""
@@ -207,17 +221,48 @@ class Transport:
             wire, muxer = await self._reach(peer)
         except PeerUnreachable as error:
             peer.dial_failure = describe(error.__cause__ or error)
-            return backoff.on_failure()
+            return backoff.on_lost(await self._through_relays(peer))
         peer.dial_failure = ""
         begun = trio.current_time()
         await self._serve(peer, wire, muxer)
         return backoff.on_lost(trio.current_time() - begun)
 
+    async def _through_relays(self, peer: Peer) -> float:
+        """Serves one connection through any member that joins us; seconds that it lasted."""
+        for via in list(self._peers):
+            connection = self._direct(via)
+            if connection is None or via == peer.peer_id:
+                continue
+            begun = trio.current_time()
+            try:
+                with connection.user():
+                    await self._through(connection, peer)
+            except PeerUnreachable:
+                continue
+            return trio.current_time() - begun
+        return 0.0
+
+    async def _through(self, connection: Connection, peer: Peer) -> None:
+        stream = await connection.open(RELAY)
+        try:
+            await ask_for(stream, peer.peer_id, self._limits)
+            wire = self._wire(StreamPipe(stream), is_initiator=True)
+            _, muxer = await self._handshake.upgrade(wire, peer.peer_id)
+            await self._serve(peer, wire, muxer, connection.peer.peer_id)
+        finally:
+            await stream.abort()
+
+    def _direct(self, peer_id: str) -> Connection | None:
+        """The live connection to a peer that goes through no other."""
+        peer = self._peers.get(peer_id)
+        live = () if peer is None else peer.connections
+        return next((one for one in live if not one.is_closed and one.via is None), None)
+
     async def _reach(self, peer: Peer) -> tuple[Wire, BoundedYamux]:
         address = peer.address
         with translated(peer.peer_id), trio.fail_after(self._limits.dial_seconds):
             stream = await trio.open_tcp_stream(address.host, address.port)
-        wire = self._wire(stream, is_initiator=True)
+        wire = self._wire(SocketPipe(stream), is_initiator=True)
         _, muxer = await self._handshake.upgrade(wire, peer.peer_id)
         return wire, muxer
 
@@ -233,16 +278,16 @@ class Transport:
         wire.abort()
         return ""
 
-    def _wire(self, stream: trio.SocketStream, *, is_initiator: bool) -> Wire:
+    def _wire(self, pipe: Pipe, *, is_initiator: bool) -> Wire:
         return Wire(
-            stream,
+            pipe,
             is_initiator=is_initiator,
             stall_seconds=self._limits.stall_seconds,
             meter=self._meter,
         )
 
-    async def _serve(self, peer: Peer, wire: Wire, muxer: BoundedYamux) -> None:
-        connection = Connection(peer, wire, muxer, self._services)
+    async def _serve(self, peer: Peer, wire: Wire, muxer: BoundedYamux, via: str | None = None) -> None:
+        connection = Connection(peer, wire, muxer, self._services, via)
         if peer.add(connection):
             self._handlers.on_connected(peer.peer_id)
         try:
@@ -355,6 +400,10 @@ class Transport:
             announcements_dropped=self._dropped_by_former + sum(peer.dropped for peer in peers.values()),
             faults=MappingProxyType({i: MappingProxyType(dict(found)) for i, found in self._faults.items() if found}),
             dial_failures=MappingProxyType({i: p.dial_failure for i, p in peers.items() if p.dial_failure}),
+            relayed=MappingProxyType(
+                {i: p.primary.via for i, p in peers.items() if p.primary is not None and p.primary.via is not None}
+            ),
+            circuits=self._relay.circuits,
             round_trip_seconds=MappingProxyType(
                 {i: p.round_trip_seconds for i, p in peers.items() if p.round_trip_seconds is not None}
             ),

@@ -82,6 +82,7 @@ class Limits:
         max_bytes_in_flight: windows of payloads that are pushed here, and payloads that are fetched into
             memory, at the same time, over all peers.
         max_transfers_per_peer: payloads sent or fetched at the same time, by each side of a connection.
+        max_circuits: connections through a relay, of each member that it joins with others, and to each member.
         max_connections_per_peer: live connections; the oldest beyond it are closed.
         max_half_open: inbound connections before the end of their handshake; the oldest beyond it are closed.
         max_unread_bytes: data of one connection that waits to be read; a peer that ignores its window and
@@ -111,6 +112,7 @@ class Limits:
     max_payload_bytes: int = 1024 * MIB
     max_bytes_in_flight: int = 2048 * MIB
     max_transfers_per_peer: int = 2
+    max_circuits: int = 64
     max_connections_per_peer: int = 3
     max_half_open: int = 64
     max_unread_bytes: int = 32 * MIB
@@ -156,6 +158,8 @@ class Statistics:
             "digest", "streams", "repeated" (an announcement again, or out of order), "refused by handler",
             "not admitted" (it came back after its removal).
         dial_failures: of each peer that could not be reached, why the last attempt failed.
+        relayed: of each peer that is connected through another one only, that one's PeerID.
+        circuits: pairs of members that this node joins.
         round_trip_seconds: of each connected peer, as the last ping measured it.
     """
 
@@ -170,4 +174,6 @@ class Statistics:
     announcements_dropped: int
     faults: Mapping[str, Mapping[str, int]]
     dial_failures: Mapping[str, str]
+    relayed: Mapping[str, str]
+    circuits: int
     round_trip_seconds: Mapping[str, float]

@@ -10,6 +10,7 @@ import trio
 from libp2p.protocol_muxer.multiselect import Multiselect
 from libp2p.protocol_muxer.multiselect_client import MultiselectClient
 from libp2p.protocol_muxer.multiselect_communicator import MultiselectCommunicator
+from libp2p.stream_muxer.exceptions import MuxedStreamEOF
 
 from gossip.errors import PeerUnreachable
 from gossip.transport.border import LIBRARY_ERRORS, translated
@@ -108,6 +109,19 @@ class Stream:
             if not data:
                 raise PeerUnreachable(f"{self._peer_id} ended the stream")
             self._ahead += data
+
+    async def receive_some(self, max_bytes: int) -> bytes:
+        """Bytes that are no frames: at least one, none at the end; the library's errors are the caller's."""
+        if self._ahead:
+            return await self._take(min(max_bytes, len(self._ahead)))
+        try:
+            return bytes(await self._raw.read(max_bytes))
+        except MuxedStreamEOF:
+            return b""
+
+    async def send_all(self, data: bytes) -> None:
+        """Bytes that are no frames; the library's errors are the caller's."""
+        await self._raw.write(data)
 
     async def close(self) -> None:
         """Nothing more will be written; what was written still arrives."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import trio
 from libp2p.abc import ConnectionType, IRawConnection
@@ -24,17 +24,43 @@ class Meter:
     sent: int = 0
 
 
+class Pipe(Protocol):
+    """What carries bytes: a socket, or a stream through a relay."""
+
+    async def receive_some(self, max_bytes: int) -> bytes: ...
+
+    async def send_all(self, data: bytes) -> None: ...
+
+    def abort(self) -> None: ...
+
+
+class SocketPipe:
+    """A socket."""
+
+    def __init__(self, stream: trio.SocketStream) -> None:
+        self._stream = stream
+
+    async def receive_some(self, max_bytes: int) -> bytes:
+        return bytes(await self._stream.receive_some(max_bytes))
+
+    async def send_all(self, data: bytes) -> None:
+        await self._stream.send_all(data)
+
+    def abort(self) -> None:
+        self._stream.socket.close()
+
+
 class Wire(IRawConnection):  # type: ignore[misc]
-    """A socket under a Noise session.
+    """A socket, or what stands for one, under a Noise session.
 
     `stall_seconds` bounds one write.  A write is never cancelled half way, since the peer could not decrypt
     anything that comes after it; one that stalls closes the connection.
     """
 
-    def __init__(self, stream: trio.SocketStream, *, is_initiator: bool, stall_seconds: float, meter: Meter) -> None:
+    def __init__(self, pipe: Pipe, *, is_initiator: bool, stall_seconds: float, meter: Meter) -> None:
         self.is_initiator = is_initiator
         self.last_received = trio.current_time()
-        self._stream = stream
+        self._pipe = pipe
         self._stall_seconds = stall_seconds
         self._meter = meter
         self._allowance: int | None = HANDSHAKE_BYTES
@@ -66,14 +92,14 @@ class Wire(IRawConnection):  # type: ignore[misc]
             self.abort()
             raise ConnectionClosedError("more bytes than a handshake has")
         try:
-            data = await self._stream.receive_some(wanted)
+            data = await self._pipe.receive_some(wanted)
         except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
             self._ended = True
             raise ConnectionClosedError("connection closed") from error
         if not data:
             self._ended = True
             raise ConnectionClosedError("closed by the peer")
-        self._ahead, self._taken = bytes(data), 0
+        self._ahead, self._taken = data, 0
         self.last_received = trio.current_time()
         self._meter.received += len(data)
         if self._allowance is not None:
@@ -88,7 +114,7 @@ class Wire(IRawConnection):  # type: ignore[misc]
         deadline = trio.current_time() + self._stall_seconds
         with trio.CancelScope(deadline=deadline, shield=True):
             try:
-                await self._stream.send_all(data)
+                await self._pipe.send_all(data)
             except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
                 self._ended = True
                 raise ConnectionClosedError("connection closed") from error
@@ -100,7 +126,7 @@ class Wire(IRawConnection):  # type: ignore[misc]
     def abort(self) -> None:
         """Closes the socket now; whoever reads or writes gets an error."""
         self._closed = True
-        self._stream.socket.close()
+        self._pipe.abort()
 
     @property
     def is_closed(self) -> bool:

@@ -22,7 +22,7 @@ from gossip.transport.frames import MAGIC, FrameType, Offer, Position, encode_he
 from gossip.transport.handshake import Handshake
 from gossip.transport.muxer import BoundedYamux
 from gossip.transport.streams import CONTROL, TRANSFER, Stream
-from gossip.transport.wire import Meter, Wire
+from gossip.transport.wire import Meter, SocketPipe, Wire
 from tests.helpers.transports import (
     ALICE,
     BOB,
@@ -434,7 +434,7 @@ async def rogue(limits: Limits = QUICK) -> AsyncIterator[tuple[Node, Node, Bound
     async with running(alice) as nursery:
         alice.admit(bob)
         stream = await trio.open_tcp_stream(HOST, alice.port)
-        wire = Wire(stream, is_initiator=True, stall_seconds=5.0, meter=Meter())
+        wire = Wire(SocketPipe(stream), is_initiator=True, stall_seconds=5.0, meter=Meter())
         _, muxer = await Handshake(BOB, lambda _: True, limits).upgrade(wire, alice.transport.peer_id)
         nursery.start_soon(muxer.start)
         await until(lambda: alice.transport.connected)

@@ -28,12 +28,12 @@ async def until(condition: Callable[[], object]) -> None:
 class Node:
     """A transport and what its handlers saw."""
 
-    def __init__(self, key: bytes, limits: Limits = QUICK, port: int = 0) -> None:
+    def __init__(self, key: bytes, limits: Limits = QUICK, port: int = 0, *, relay: bool = False) -> None:
         self.calls: list[tuple[Any, ...]] = []
         self.blobs: dict[bytes, bytes] = {}
         self.verdict: str | None = None
         self.make_sink: Callable[[], Sink] = Memory
-        self.transport = Transport(key, HOST, port, self, limits)
+        self.transport = Transport(key, HOST, port, self, limits, relay=relay)
         self.port = port
 
     @property

@@ -1,0 +1,107 @@
+"""Runs the fault matrix: python -m tests.chaos [--fresh] [--only FAULT/PHASE/N/VICTIMS ...] [--minutes M]
+
+Results go to tests/bench/results/chaos.json and chaos.md after every cell; cells that are there and good are not run
+again, unless `--fresh`.  Exits 1 if a cell failed, or there was no time for one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Any
+
+from tests.chaos.cluster import Cluster, new_folder
+from tests.chaos.matrix import FAULTS, INJECTED, Cell, cells, run
+
+RESULTS = Path(__file__).parents[1] / "bench" / "results"
+GOOD = ("settled", "settled later")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--fresh", action="store_true", help="run every cell again")
+    parser.add_argument("--only", nargs="*", default=["*"], help="patterns of cells")
+    parser.add_argument("--minutes", type=float, default=60.0, help="most that the whole may take")
+    options = parser.parse_args()
+    wanted = [cell for cell in cells() if any(fnmatch(cell.key, pattern) for pattern in options.only)]
+    found = {} if options.fresh else load()
+    todo = [cell for cell in wanted if found.get(cell.key, {}).get("outcome") not in GOOD]
+    end = time.monotonic() + options.minutes * 60
+    folder = Path(tempfile.mkdtemp(prefix="mycelia-chaos-"))
+    try:
+        for n in sorted({cell.n for cell in todo}):
+            run_size(n, [cell for cell in todo if cell.n == n], folder, found, end)
+    finally:
+        save(found)
+    bad = [cell.key for cell in wanted if found.get(cell.key, {}).get("outcome") not in GOOD]
+    for key in bad:
+        print(f"{key}: {found.get(key, {}).get('outcome', 'no time left')}")
+    if bad:
+        print(f"{len(bad)} of {len(wanted)} cells are not as they must be; the nodes' folders are in {folder}")
+        return 1
+    shutil.rmtree(folder, ignore_errors=True)
+    print(f"all {len(wanted)} cells are as they must be")
+    return 0
+
+
+def run_size(n: int, todo: list[Cell], folder: Path, found: dict[str, Any], end: float) -> None:
+    """The cells of one size, on one cluster for as long as it stays well."""
+    while todo and time.monotonic() < end:
+        with Cluster(n, new_folder(folder, n)) as cluster:
+            while todo and time.monotonic() < end:
+                cell = todo.pop(0)
+                entry = found[cell.key] = run(cell, cluster)
+                save(found)
+                print(f"{cell.key:<28}{entry['seconds']:>7.1f} s  {entry['outcome']}", flush=True)
+                if entry["outcome"] not in GOOD:
+                    break  # the next cell deserves a cluster that is well
+
+
+def load() -> dict[str, Any]:
+    try:
+        entries = json.loads((RESULTS / "chaos.json").read_text())["cells"]
+    except (OSError, ValueError, KeyError):
+        return {}
+    return {f"{entry['fault']}/{entry['phase']}/{entry['n']}/{entry['victims']}": entry for entry in entries}
+
+
+def save(found: dict[str, Any]) -> None:
+    RESULTS.mkdir(exist_ok=True)
+    order = [cell.key for cell in cells()]
+    entries = [found[key] for key in order if key in found]
+    about = {"commit": _commit(), "date": time.strftime("%Y-%m-%d"), "machine": platform.machine()}
+    (RESULTS / "chaos.json").write_text(json.dumps({**about, "cells": entries}, indent=1) + "\n")
+    (RESULTS / "chaos.md").write_text(table(found))
+
+
+def table(found: dict[str, Any]) -> str:
+    """Faults by phases; each entry has n and victims, what came of it, and how long it took."""
+    lines = ["| fault | " + " | ".join(INJECTED) + " |", "|---" * (len(INJECTED) + 1) + "|"]
+    for fault in FAULTS:
+        row = []
+        for phase in INJECTED:
+            parts = [
+                f"{entry['n']}/{entry['victims']} {entry['outcome']} {entry['seconds']:.0f} s"
+                for entry in found.values()
+                if (entry["fault"], entry["phase"]) == (fault, phase)
+            ]
+            row.append("<br>".join(parts) or "-")
+        lines.append(f"| {fault} | " + " | ".join(row) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def _commit() -> str:
+    done = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
+    return done.stdout.strip()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
