@@ -2,6 +2,7 @@
 #   make demo ARGS="--rounds 5 --json"    options of `mycelia demo`
 #   make test ARGS="tests/unit"           arguments of pytest
 #   make bench-secagg                   secure aggregation beside Flower's, CPU time
+#   make bench-network                    throughput of a share between two processes, beside TLS 1.3
 #   make chaos                          every fault in every phase of a round, with real processes
 #   make lock                             pins what .venv holds: upgrade there with pip, then run this
 
@@ -12,7 +13,7 @@ PIP := $(BIN)/python -m pip --no-input --disable-pip-version-check
 TOOL_PATH := $(PATH):$(abspath $(BIN))
 
 .DELETE_ON_ERROR:
-.PHONY: demo install test test-long lint bench-secagg chaos clean lock
+.PHONY: demo install test test-long lint bench-secagg bench-network chaos clean lock
 
 demo: install
 	$(BIN)/mycelia demo $(ARGS)
@@ -36,6 +37,9 @@ bench-secagg: $(VENV)/.installed
 	test -x .venv-bench/bin/pip || "$(PYTHON)" -m venv .venv-bench
 	.venv-bench/bin/python -m pip --no-input --disable-pip-version-check install -q flwr==1.41.0
 	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python tests/bench/secure_aggregation.py .venv-bench/bin/python
+
+bench-network: $(VENV)/.installed
+	$(BIN)/python -m tests.bench.network
 
 # Goes on where it was stopped; ARGS=--fresh begins anew, ARGS='--only kill/*/4/1' runs a part.
 chaos: $(VENV)/.installed-test

@@ -7,7 +7,7 @@ Promises: no member is held to have done what its own signed statements, or the 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TypeVar
 
@@ -50,12 +50,18 @@ _M = TypeVar("_M", bound=AnyMessage)
 
 @dataclass(frozen=True)
 class Evidence:
-    """Verified statements of one round, and what can be judged by them."""
+    """Verified statements of one round, and what can be judged by them.
+
+    Attributes:
+        excluded: members proven false whose statements are not among these: so many fewer have to agree, or may be
+            wrong.
+    """
 
     context: Context
     layout: Layout
     statements: tuple[Record, ...]
     find_blob: FindBlob
+    excluded: int = 0
 
     @classmethod
     def of(cls, context: Context, layout: Layout, envelopes: Iterable[Envelope], find_blob: FindBlob) -> Evidence:
@@ -74,11 +80,20 @@ class Evidence:
         shown = self._signed | frozenset(self._by_complaints())
         if value is None:
             return shown
-        # What a member proven false revealed beside that is judged with the others', as long as these are enough.
-        for false in {self.proven, frozenset()}:
-            shown = shown.union(self._by_sums(value, false, random), self._by_pieces(value, false))
-            shown = shown.union(self._by_answers(false))
+        for part in (self.of_others(), *self._one_by_one()):
+            shown = shown.union(part._by_sums(value, random), part._by_pieces(value), part._by_answers())
         return shown
+
+    def of_others(self, extra: tuple[Record, ...] = ()) -> Evidence:
+        """What members say that are not proven false, who are as many fewer to be false; and `extra` beside it."""
+        others = tuple(record for record in self.statements if record.envelope.sender not in self.proven)
+        return replace(self, statements=(*others, *extra), excluded=len(self.proven) - len(extra))
+
+    def _one_by_one(self) -> Iterator[Evidence]:
+        """Each thing that a member proven false revealed, among what the others say: it may have several versions."""
+        for record in self.statements:
+            if record.envelope.sender in self.proven and isinstance(record.message, Reveal | Piece | Check | Score):
+                yield self.of_others((record,))
 
     @property
     def proven(self) -> frozenset[int]:
@@ -130,8 +145,8 @@ class Evidence:
 
     # --- sums and scores --------------------------------------------------------------------------------------------
 
-    def _by_sums(self, value: bytes, false: frozenset[int], random: bytes) -> Iterator[Fault]:
-        revealed = {i: r.pieces for i, r, _ in self.all(Reveal) if r.value == value and i not in false}
+    def _by_sums(self, value: bytes, random: bytes) -> Iterator[Fault]:
+        revealed = {i: r.pieces for i, r, _ in self.all(Reveal) if r.value == value}
         for index in range(self.layout.pieces):
             blocks = _length(self.layout.piece(index))
             sums: dict[int, Words] = {}
@@ -143,21 +158,21 @@ class Evidence:
                     sums[holder] = decode_words(blob, blocks)
                 except MalformedMessage:
                     yield holder, "false partial sum"
-            agreement = agree_on_sum(sums, self.layout, random, blocks, len(false))
+            agreement = agree_on_sum(sums, self.layout, random, blocks, self.excluded)
             for holder in () if agreement is None else agreement.wrong:
                 yield holder, "false partial sum"
 
-    def _by_pieces(self, value: bytes, false: frozenset[int]) -> Iterator[Fault]:
+    def _by_pieces(self, value: bytes) -> Iterator[Fault]:
         given: dict[tuple[int, bytes], list[tuple[int, bytes]]] = {}
         for holder, check, _ in self.all(Check):
-            for index, payload, words in check.answers if check.value == value and holder not in false else ():
+            for index, payload, words in check.answers if check.value == value else ():
                 given.setdefault((index, payload), []).append((holder, words))
         for index, piece, _ in self.all(Piece):
             if piece.value == value and index < self.layout.pieces:
-                yield from self._by_piece(value, index, piece.payload, given.get((index, piece.payload), []), false)
+                yield from self._by_piece(value, index, piece.payload, given.get((index, piece.payload), []))
 
     def _by_piece(
-        self, value: bytes, index: int, payload: bytes, given: Sequence[tuple[int, bytes]], false: frozenset[int]
+        self, value: bytes, index: int, payload: bytes, given: Sequence[tuple[int, bytes]]
     ) -> Iterator[Fault]:
         answers, malformed = decode_answers(given)
         yield from ((holder, "false check of a sum") for holder in malformed)
@@ -170,7 +185,7 @@ class Evidence:
         except MalformedMessage:
             is_readable = False
         combination = pieces.challenge(value, index, payload, blocks)
-        found = pieces.judge(words, answers, combination, self.layout, len(false))
+        found = pieces.judge(words, answers, combination, self.layout, self.excluded)
         if found is None:
             return
         is_true, agreement = found
@@ -178,19 +193,28 @@ class Evidence:
         if blob is not None and not (is_true and is_readable):
             yield index, "false piece of a sum"
 
-    def _by_answers(self, false: frozenset[int]) -> Iterator[Fault]:
+    def _by_answers(self) -> Iterator[Fault]:
         if self.context.scored is None:
             return
         _, dealers = self.context.scored
-        for answers in self.score_answers(false).values():
-            _, wrong = scores.open_scores(answers, dealers, self.context.parameters, len(false))
+        for answers in self._score_answers().values():
+            _, wrong = scores.open_scores(answers, dealers, self.context.parameters, self.excluded)
             yield from ((holder, "false score answer") for holder in wrong)
 
-    def score_answers(self, false: frozenset[int]) -> dict[bytes, dict[int, Mapping[int, int]]]:
+    def opened_scores(self) -> dict[int, int] | None:
+        """<v, x_i> of every scored dealer, along the one direction that enough holders answered along."""
+        dealers = frozenset[int]() if self.context.scored is None else self.context.scored[1]
+        for answers in self._score_answers().values():
+            opened, _ = scores.open_scores(answers, dealers, self.context.parameters, self.excluded)
+            if opened is not None:
+                return opened
+        return None
+
+    def _score_answers(self) -> dict[bytes, dict[int, Mapping[int, int]]]:
         """By direction, what each holder answered along it."""
         answers: dict[bytes, dict[int, Mapping[int, int]]] = {}
         for holder, score, _ in self.all(Score):
-            if self.context.scored is not None and score.scored == self.context.scored[0] and holder not in false:
+            if self.context.scored is not None and score.scored == self.context.scored[0]:
                 answers.setdefault(score.direction, {})[holder] = dict(score.answers)
         return answers
 

@@ -128,20 +128,10 @@ def _of_scores(evidence: Evidence, records: Sequence[RoundRecord], identity: Ide
     if scored is None or len(terms) != 1:
         yield f"its result has scores, and the records give {len(terms)} versions of what these follow from, not one"
         return
-    opened = _opened(evidence, scored[1])
+    opened = evidence.of_others().opened_scores()
     if opened is None:
         yield "it does not hold the answers of enough holders to open its scores again"
         return
     found = scores.scores_of(opened, terms.pop(), identity.spec, scored[0], evidence.context.parameters.n)
     if found != claimed:
         yield f"its scores are not those that the holders' answers open: it says {claimed}, and these give {found}"
-
-
-def _opened(evidence: Evidence, dealers: frozenset[int]) -> dict[int, int] | None:
-    """What the answers open along the one direction that enough holders answered along."""
-    false = evidence.proven
-    for answers in evidence.score_answers(false).values():
-        opened, _ = scores.open_scores(answers, dealers, evidence.context.parameters, len(false))
-        if opened is not None:
-            return opened
-    return None

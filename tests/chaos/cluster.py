@@ -170,7 +170,14 @@ class Cluster:
         process.wait(10)
 
     def fill_disk(self, member: int) -> None:
-        """No file of this process can grow any more; its writes fail, as on a full disk, wherever that is."""
+        """No file of this process can grow any more; its writes fail, as on a full disk, wherever that is.
+
+        Its log begins anew, so that there is room for the sentence with which it has to end.
+        """
+        log = self.home(member) / "node.log"
+        with (self.home(member) / "node.old.log").open("ab") as old:
+            old.write(log.read_bytes())
+        os.truncate(log, 0)
         resource.prlimit(self.running[member].pid, resource.RLIMIT_FSIZE, (4096, resource.RLIM_INFINITY))
 
     def wait_ended(self, member: int) -> str:

@@ -137,15 +137,16 @@ class Trial:
                 (cluster.home(victim) / "slow").touch()
             case "disk":
                 cluster.fill_disk(victim)
-                said = cluster.wait_ended(victim)
-                if not said.startswith("mycelia: "):
-                    raise ChaosError(f"a node without disk said {said!r}")
             case "chain":
                 cluster.weather.without_chain |= {victim}
 
     def _heal(self) -> None:
         self.heal_network()
         for victim in self.victims:
+            if self.cell.fault == "disk":
+                said = self.cluster.wait_ended(victim)
+                if not said.startswith("mycelia: "):
+                    raise ChaosError(f"a node without disk said {said!r}")
             if self.cell.fault in ("kill", "disk"):
                 self.cluster.start(victim)
             elif self.cell.fault == "stop":
