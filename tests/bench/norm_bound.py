@@ -20,21 +20,21 @@ points, which a second one, sacrificed, shows to have them.  `Proof` and `judge`
 *Soundness.*  If some number of a slot is 2^19 (8 times the bound) or more from 0 modulo p, then whatever the others
 are, 0 times it and 1 or -1 times it cannot both put an output within the range: it passes a row with probability at
 most 1/2, and 128 rows with 2^-128.  Long vectors of smaller numbers are bound by simulation alone (`pass_rates`): what
-is 3 times too long did not pass in any trial of 128 rows, what is twice too long did in half of them.  Slots are bound one by one, so an
-update of k slots may be 2 sqrt(k) times too long.  The zero tests fail to see a lie with probability 2 / p each; there
-are 6, and the challenge must follow the shares.  None of this is a proof that was reviewed.
+is 3 times too long did not pass in any trial of 128 rows, what is twice too long did in half of them.  Slots are bound
+one by one, so an update of k slots may be 2 sqrt(k) times too long.  The zero tests fail to see a lie with probability
+2 / p each; there are 6, and the challenge must follow the shares.  None of this is a formal proof.
 
 *What it reveals*: that the dealer passed.  Masked combinations are uniform polynomials with known zeros; up to t
 holders' views stay independent of the update.  The projections, shown, would be 128 linear functions of each slot.
 
 *For which n.*  Opening a combination takes 2 (t + k - 1) + 1 answers, and 2t more where t of them may lie.  With the
-product's t = k = n / 4, rounded down, that is 4t - 1 and 6t - 1: enough members are there for n = 5, 6, 7 and 11 alone.
-For n = 4, 8, 16, 32, 64 one member may be missing, and a liar cannot be told from an honest holder, so one lying holder
+product's t = k = n / 4, rounded down, that is 4t - 1 and 6t - 1: only n = 5, 6, 7 and 11 have so many members.  For
+n = 4, 8, 16, 32, 64 one member may be missing, and a liar cannot be told from an honest holder, so one lying holder
 voids every dealer's proof, round after round.  Elsewhere correcting lies takes k = 1 and n >= 4t + 1, so n / 4 times
 the traffic.
 
-**Verdict: not shipped.**  Liveness falls from t liars to none but for four sizes; the rows alone cost ten times and more
-what everything else costs a member (`cost`: 220 to 750 ms per million parameters with rows drawn once for the shares and
+**Verdict: not shipped.**  Liveness falls from t liars to none but for four sizes; the rows alone cost over ten times
+what the rest of a round costs a member (`cost`: 180 to 750 ms per million parameters, drawn once for the shares and
 once for the own update); and the promise is weak, 2 sqrt(k) times the bound, on a simulation.  Nothing in the product
 claims a bound on one update.
 
@@ -361,8 +361,8 @@ def answers_needed(n: int) -> dict[str, int]:
 
 def main() -> None:
     report = {
-        "verdict": "not shipped: one lying holder voids every proof but for n = 5, 6, 7, 11; k = 1 takes n / 4 times the "
-        "traffic; the rows cost over ten times the rest of a round; a slot twice too long passes half the time",
+        "verdict": "not shipped: one lying holder voids every proof but for n = 5, 6, 7, 11; k = 1 takes n / 4 times "
+        "the traffic; the rows cost over ten times the rest of a round; a slot twice too long passes half the time",
         "date": time.strftime("%Y-%m-%d", time.gmtime()),
         "load": os.getloadavg(),
         "slot": SLOT,
