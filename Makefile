@@ -36,7 +36,7 @@ lint: $(VENV)/.installed-test contracts/node_modules/.installed
 bench-secagg: $(VENV)/.installed
 	test -x .venv-bench/bin/pip || "$(PYTHON)" -m venv .venv-bench
 	.venv-bench/bin/python -m pip --no-input --disable-pip-version-check install -q flwr==1.41.0
-	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python tests/bench/secure_aggregation.py .venv-bench/bin/python
+	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m tests.bench.secure_aggregation .venv-bench/bin/python
 
 bench-network: $(VENV)/.installed
 	$(BIN)/python -m tests.bench.network
