@@ -59,7 +59,7 @@ def _largest_allowed(turn: Turn, good: dict[int, frozenset[int]]) -> frozenset[i
     if best is None:
         return None
     fewest = 0 if turn.context.seen else len(best) - parameters.privacy_threshold
-    most = min(len(good), parameters.min_holders + parameters.privacy_threshold)
+    most = parameters.min_holders + parameters.privacy_threshold
     for holders in range(most, parameters.min_holders, -1):
         safer = _best_allowed(turn, good, holders)
         if safer is not None and len(safer) >= fewest:
@@ -78,34 +78,32 @@ def _best_allowed(turn: Turn, good: dict[int, frozenset[int]], holders: int) -> 
 
 
 def _away_from(turn: Turn, dealers: frozenset[int]) -> frozenset[int]:
-    """A part of a set that is allowed beside what was seen and was not, leaving out members; or a smaller one.
+    """A part of a set that is allowed beside what was seen and was not, leaving out members; one too small if none is.
 
     Whose turn it is to be left out rotates with the round.
     """
     n, first = turn.context.parameters.n, turn.context.round
     for seen in turn.context.seen:
         for dealer in sorted(dealers & seen, key=lambda dealer: (dealer - first) % n):
-            is_other = dealers not in turn.context.seen and is_allowed(turn, dealers)
-            if is_other or len(dealers) == turn.context.parameters.min_dealers:
+            if dealers not in turn.context.seen and is_allowed(turn, dealers):
                 return dealers
             dealers -= {dealer}
     return dealers
 
 
 def best_covered(good: dict[int, frozenset[int]], min_holders: int) -> frozenset[int]:
-    """The largest intersection of at least `min_holders` of these sets; greedy where there are more than eight."""
+    """The largest intersection of `min_holders` of these sets; greedy where there are more than eight."""
     holders = sorted(good)
     if len(holders) < min_holders:
         return frozenset()
     if len(holders) <= 8:
-        groups = (g for size in range(min_holders, len(holders) + 1) for g in combinations(holders, size))
+        groups = combinations(holders, min_holders)
         return max((_common(good, group) for group in groups), key=lambda s: (len(s), sorted(s)))
-    group, best = tuple(holders), _common(good, tuple(holders))
+    group = tuple(holders)
     while len(group) > min_holders:
         smaller = [tuple(h for h in group if h != out) for out in group]
         group = max(smaller, key=lambda g: len(_common(good, g)))
-        best = max(best, _common(good, group), key=len)
-    return best
+    return _common(good, group)
 
 
 def _common(good: dict[int, frozenset[int]], holders: tuple[int, ...]) -> frozenset[int]:
