@@ -205,6 +205,8 @@ def test_a_piece_is_shown_to_be_false_by_its_bytes_and_the_holders_answers() -> 
     assert not pieces_shown(other, is_here=False)
     assert not pieces_shown(other, value=D)
     assert not pieces_shown(other, maker=1), "there is no such piece"
+    unchecked = evidence((0, Piece(evidence().context.config, ROUND, final_name(), D)))
+    assert not list(unchecked._by_pieces(final_name(), frozenset()))
 
 
 def test_a_piece_that_cannot_be_read_is_false_even_of_a_sum_that_is_zero() -> None:

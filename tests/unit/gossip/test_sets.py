@@ -93,6 +93,20 @@ def test_members_proven_false_in_earlier_rounds_have_nothing_to_hide() -> None:
     assert not sets.is_allowed(turn, frozenset({0, 1, 2}))
     named = replace(turn.state, context=replace(turn.context, named=frozenset({3})))
     assert sets.is_allowed(Turn(named, 1.0), frozenset({0, 1, 2}))
+    assert sets.is_allowed(Turn(named, 1.0), frozenset({0, 1, 2, 3})), "the same but for that member"
+
+
+def test_members_proven_false_do_not_make_a_set_another_one() -> None:
+    """n = 8: it differs by members 3, 4 and 5, one too few, and by the false member 7."""
+    turn = after_abandoned(beginning(8), {0, 1, 2, 3})
+    named = replace(turn.state, context=replace(turn.context, named=frozenset({7})))
+    assert not sets.is_allowed(Turn(named, 1.0), frozenset({0, 1, 2, 4, 5, 7}))
+
+
+def test_where_the_last_of_many_abandoned_rounds_names_no_sum_none_was_seen() -> None:
+    turn = after_abandoned(beginning(4), set(), set())
+    unknown = replace(turn.context, history=turn.context.history[:-1])
+    assert sets.is_allowed(Turn(replace(turn.state, context=unknown), 1.0), frozenset({0, 1, 2}))
 
 
 def test_members_proven_false_in_this_round_have_nothing_to_hide_either() -> None:
@@ -176,7 +190,10 @@ def test_after_an_abandoned_sum_more_than_t_are_left_out_for_a_set_that_all_cove
     assert sets._largest_allowed(after_abandoned(state, set(range(8))), good) == {0, 1, 2, 7}
 
 
-@pytest.mark.parametrize(("lacking", "chosen"), [({}, {0, 1, 2}), ({3: {2}}, {0, 1, 2}), ({2: {2}, 3: {2}}, None)])
+@pytest.mark.parametrize(
+    ("lacking", "chosen"),
+    [({}, {0, 1, 2}), ({3: {2}}, {0, 1, 2}), ({0: {3}, 3: {2}}, {0, 1, 2}), ({2: {2}, 3: {2}}, None)],
+)
 def test_the_abandoned_set_is_proposed_again_if_enough_holders_cover_it(
     lacking: dict[int, set[int]], chosen: set[int] | None
 ) -> None:
@@ -254,6 +271,7 @@ def test_a_receipt_is_named_if_it_covers_the_set_and_is_of_this_freeze(state: Ro
 def test_a_set_is_confirmed_only_if_all_that_it_names_was_heard(state: RoundState) -> None:
     value = final_set(state)
     assert is_justified(state, value)
+    assert is_justified(state, msgspec.structs.replace(value, receipts=value.receipts[:3])), "H_min suffice"
     assert is_justified(state, EMPTY_SET), "whether it may be proposed is judged before"
     dealer, holder = value.deals[0][0], value.receipts[0][0]
 
