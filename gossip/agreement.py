@@ -60,8 +60,11 @@ def validate_certificate(context: Context, certificate: Certificate, subject: in
     statement = Statement(context.config, context.round, Kind.CONFIRM, certificate.attempt, subject, name)
     signed = statement.signing_digest(context.domain)
     for member, signature in certificate.signatures:
+        # [REJECT] A certificate is signed by members
+        if member >= len(context.signers):
+            return "certificate signed by nobody"
         # [REJECT] Each signature in a certificate is that member's
-        if member >= len(context.signers) or not recovers(signed, signature, context.signers[member]):
+        if not recovers(signed, signature, context.signers[member]):
             return "certificate with a false signature"
     return None
 
@@ -87,22 +90,24 @@ def validate_propose(context: Context, sender: int, propose: Propose) -> str | N
     # [REJECT] The value is of the agreement that it is proposed in
     if not _is_of(propose.subject, propose.value):
         return "proposed a value of another agreement"
-    # [REJECT] A first attempt carries no Statuses, a later one those of n - t members
     needed = 0 if propose.attempt == 0 else context.parameters.n - context.parameters.privacy_threshold
+    # [REJECT] A first attempt carries no Statuses, a later one those of n - t members
     if len(propose.statuses) != needed:
         return "proposed without the statuses of n - t members"
     statuses = [_carried_status(context, propose, envelope) for envelope in propose.statuses]
+    # [REJECT] Each Status that a Propose carries is a true one
     if any(status is None for status in statuses):
         return "proposed with a false status"
-    # [REJECT] The highest certificate among the Statuses is proposed again
     bound = highest_prepared([status for status in statuses if status is not None])
+    # [REJECT] The highest certificate among the Statuses is proposed again
     if bound is not None and bound.value != propose.value:
         return "proposed against a prepared certificate"
+    if bound is not None or not isinstance(propose.value, SetValue):
+        return None
+    is_late = propose.attempt >= context.parameters.max_attempts
     # [REJECT] When attempts have run out with nothing prepared, the empty set is proposed, and never before
-    if bound is None and isinstance(propose.value, SetValue):
-        is_late = propose.attempt >= context.parameters.max_attempts
-        if propose.value.is_empty != is_late:
-            return "proposed the empty set too early, or another one too late"
+    if propose.value.is_empty != is_late:
+        return "proposed the empty set too early, or another one too late"
     return None
 
 
@@ -123,15 +128,25 @@ def _carried_status(context: Context, propose: Propose, envelope: Envelope) -> S
         message = decode_message(envelope.body)
     except MalformedMessage:
         return None
-    if not isinstance(message, Status) or message.key != (Kind.STATUS, propose.attempt, propose.subject):
+    if not isinstance(message, Status):
         return None
+    # [REJECT] A Status that a Propose carries is of its attempt and agreement
+    if (message.attempt, message.subject) != (propose.attempt, propose.subject):
+        return None
+    # [REJECT] A Status that a Propose carries is of this roster and round
     if (message.config, message.round) != (context.config, context.round):
         return None
     try:
         genuine = verify_envelope(envelope, message, context.domain, context.signers)
     except BadSignature:
         return None
-    return message if genuine and validate_status(context, message) is None else None
+    # [REJECT] A Status that a Propose carries was signed by its sender
+    if not genuine:
+        return None
+    # [REJECT] A Status that a Propose carries breaks no rule
+    if validate_status(context, message) is not None:
+        return None
+    return message
 
 
 def _is_of(subject: int, value: Value) -> bool:
@@ -212,9 +227,13 @@ def _follow_statuses(turn: Turn, subject: int) -> None:
         if kind is Kind.STATUS and of == subject and attempt > current:
             for member in turn.state.heard[kind, attempt, of]:
                 latest[member] = max(latest.get(member, 0), attempt)
+    if not latest:
+        return
     needed = turn.context.parameters.privacy_threshold + 1
-    if len(latest) >= needed:
-        _move(turn, subject, sorted(latest.values(), reverse=True)[needed - 1])
+    # [RULE] Who hears t + 1 Statuses of later attempts, so an honest one among them, goes there
+    if len(latest) < needed:
+        return
+    _move(turn, subject, sorted(latest.values(), reverse=True)[:needed][-1])
 
 
 def _expire(turn: Turn, subject: int) -> None:
@@ -302,8 +321,10 @@ def _quorum_value(turn: Turn, votes: list[Record]) -> Value | None:
     """The value that a quorum of these votes is for, if it is known in full."""
     names = Counter(_voted_value(vote) for vote in votes)
     for name, count in names.items():
-        if count >= turn.context.parameters.quorum:
-            return turn.state.values.get(name)
+        # [RULE] A value is prepared, and final, by the votes of a quorum
+        if count < turn.context.parameters.quorum:
+            continue
+        return turn.state.values.get(name)
     return None
 
 

@@ -85,8 +85,6 @@ def agree_on_sum(
     """
     size = layout.blocks if blocks is None else blocks
     _check_sums(partial_sums, layout.parameters, size, random)
-    if len(partial_sums) < layout.parameters.agreeing_sums - excluded:
-        return None
     combination = Combination.from_seed(derive_seed(random, b"agreement"), size)
     return agree_on_values(
         {holder: combination.of(words) for holder, words in partial_sums.items()}, layout.parameters, excluded
@@ -99,8 +97,7 @@ def agree_on_values(values: Mapping[int, Integers], parameters: Parameters, excl
     Both less `excluded`, members proven false that are not among these.
     """
     holders = tuple(sorted(values))
-    needed = max(parameters.threshold, parameters.agreeing_sums - excluded)
-    if len(holders) < needed:
+    if not holders:
         return None
     rows = np.stack([values[holder] for holder in holders])
     xs = tuple(map(holder_point, holders))
@@ -111,7 +108,11 @@ def agree_on_values(values: Mapping[int, Integers], parameters: Parameters, excl
             if found is None:
                 return None
             wrong.update(holders[position] for position in found.wrong)
-    if len(wrong) > max(0, parameters.privacy_threshold - excluded) or len(holders) - len(wrong) < needed:
+    # [RULE] At most t partial sums, less as many as are proven false, are off when a sum opens
+    if len(wrong) > max(0, parameters.privacy_threshold - excluded):
+        return None
+    # [RULE] 2t + k partial sums, less as many as are proven false, agree before a sum opens
+    if len(holders) - len(wrong) < max(parameters.threshold, parameters.agreeing_sums - excluded):
         return None
     return Agreement(tuple(j for j in holders if j not in wrong), tuple(sorted(wrong)))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from gossip.agreement import prepared_to_propose, propose, restart_clock, statuses_for_proposal
 from gossip.events import Deal as DealWork
 from gossip.events import Prove, PushShares
-from gossip.holding import check_complaints, check_share, freeze_of, own_share_digest
+from gossip.holding import check_complaints, check_share, freeze_of, own_share_digest, proof_answering
 from gossip.messages import (
     EMPTY_SET,
     SET,
@@ -162,11 +162,11 @@ def _on_freeze(turn: Turn, attempt: int) -> None:
 def _prove(turn: Turn, attempt: int) -> None:
     context, found = turn.context, freeze_of(turn, attempt)
     own = turn.state.records(Kind.DEAL).get(context.me)
-    if found is None or own is None or turn.has_said(Kind.PROOF, attempt):
+    if found is None or own is None:
         return
     freeze, challenge = found
-    # [RULE] A dealer answers one challenge an attempt, and only for the Deal that it signed
-    if (context.me, own.digest) not in freeze.deals or attempt >= context.parameters.max_attempts:
+    # [RULE] A dealer answers a challenge only for the Deal that it signed
+    if (context.me, own.digest) not in freeze.deals:
         return
     polynomials = turn.state.proved.get(attempt)
     if polynomials is None:
@@ -181,14 +181,12 @@ def _check_shares(turn: Turn, attempt: int) -> None:
         return
     freeze, challenge = found
     for dealer, deal_digest in freeze.deals:
-        proof = turn.get(Proof, dealer, attempt)
-        answers = proof is not None and proof[0].freeze == challenge
-        check_share(turn, dealer, deal_digest, proof if answers else None)
+        check_share(turn, dealer, deal_digest, proof_answering(turn, dealer, attempt, challenge))
 
 
 def _give_receipt(turn: Turn, attempt: int) -> None:
     context, found = turn.context, freeze_of(turn, attempt)
-    if found is None or turn.has_said(Kind.RECEIPT, attempt) or attempt >= context.parameters.max_attempts:
+    if found is None or turn.has_said(Kind.RECEIPT, attempt):
         return
     freeze, challenge = found
     checks = {dealer: _check_of(turn, attempt, dealer, deal_digest) for dealer, deal_digest in freeze.deals}

@@ -71,14 +71,25 @@ def _score(turn: Turn) -> None:
         turn.work(AnswerScores(scored, dealers))
     elif answers:
         turn.say(Score(context.config, context.round, scored, decoded[2], answers))
-    heard = {
-        holder: score.answers
-        for holder, score in turn.all(Score).items()
-        if (score.scored, score.direction) == (scored, decoded[2]) and holder not in turn.proven
-    }
-    excluded = len(turn.proven)
+    heard, excluded = _answers(turn, scored, decoded[2]), len(turn.proven)
     if turn.state.scores is None and len(heard) >= context.parameters.agreeing_answers - excluded:
         turn.work(OpenScores(scored, dealers, tuple(sorted(heard.items())), excluded))
+
+
+def _answers(turn: Turn, scored: int, direction: bytes) -> dict[int, tuple[tuple[int, int], ...]]:
+    found = {}
+    for holder, score in turn.all(Score).items():
+        # [IGNORE] A score answer that counts is about the round that is scored
+        if score.scored != scored:
+            continue
+        # [IGNORE] A score answer that counts is along the direction that this member decoded
+        if score.direction != direction:
+            continue
+        # [IGNORE] A score answer of a member proven false counts for nothing
+        if holder in turn.proven:
+            continue
+        found[holder] = score.answers
+    return found
 
 
 def name_false_answers(turn: Turn, wrong: tuple[int, ...]) -> None:
@@ -117,12 +128,16 @@ def _best_composed(turn: Turn) -> RoundResult | None:
 
 def is_acceptable(turn: Turn, attempt: int, value: Value) -> bool:
     """Whether this member, by what it knows now, would have the round end so."""
-    if not isinstance(value, OutcomeValue) or value.result not in turn.state.composed:
+    if not isinstance(value, OutcomeValue):
+        return False
+    # [REJECT] Who confirms a result has come to the same by itself
+    if value.result not in turn.state.composed:
         return False
     decoded = turn.state.decoded
+    has_model = decoded is not None and decoded[0] is not None
     # [REJECT] Who can decode confirms no ABANDONED
-    if value.result.outcome == ABANDONED:
-        return decoded is None or decoded[0] is None
+    if has_model and value.result.outcome == ABANDONED:
+        return False
     # [REJECT] Who can open the scores confirms no result without them
     return value.result.scores is not None or turn.state.scores is None
 
@@ -157,14 +172,16 @@ def settle(turn: Turn) -> None:
     signed = turn.all(Sign)
     for name, result in known.items():
         members = sorted(i for i, sign in signed.items() if sign.result == name)
-        if len(members) >= turn.context.parameters.quorum:
-            _sign(turn, result)  # the only one that a quorum can sign; others may still lack signatures
-            turn.state.result = result
-            turn.state.timers = {}
-            turn.enter("SETTLED")
-            signatures = tuple((i, signed[i].signature) for i in members)
-            turn.emit(Settled(result, signatures, final_attempt(turn)))
-            return
+        # [RULE] A round ends with the result that a quorum signed
+        if len(members) < turn.context.parameters.quorum:
+            continue
+        _sign(turn, result)  # the only one that a quorum can sign; others may still lack signatures
+        turn.state.result = result
+        turn.state.timers = {}
+        turn.enter("SETTLED")
+        signatures = tuple((i, signed[i].signature) for i in members)
+        turn.emit(Settled(result, signatures, final_attempt(turn)))
+        return
 
 
 def _sign(turn: Turn, result: RoundResult) -> None:

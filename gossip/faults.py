@@ -70,9 +70,12 @@ def fault_of(context: Context, sender: int, message: AnyMessage) -> str | None:
 
 
 def _open_fault(context: Context, sender: int, opened: Open) -> str | None:
-    # [REJECT] A round opens on the result that a quorum signed
-    if opened.model != context.model or opened.previous != context.previous:
+    # [REJECT] A round opens on the model of the round before it
+    if opened.model != context.model:
         return "opened on another model"
+    # [REJECT] A round opens on the result of the round before it
+    if opened.previous != context.previous:
+        return "opened on another result"
     # [REJECT] An Open tells the rewards that this result commits to
     if opened.cumulative != context.cumulative:
         return "opened with other rewards"
@@ -95,8 +98,10 @@ def _freeze_fault(context: Context, sender: int, freeze: Freeze) -> str | None:
     # [REJECT] A challenge is drawn only while there are masks
     if freeze.attempt >= context.parameters.max_attempts:
         return "froze after the last attempt"
-    # [REJECT] A Freeze names enough dealers of the committee
-    dealers = [dealer for dealer, _ in freeze.deals]
-    if len(dealers) < context.parameters.min_dealers or max(dealers) >= context.parameters.n:
+    # [REJECT] A Freeze names A_min dealers
+    if len(freeze.deals) < context.parameters.min_dealers:
         return "froze too few deals"
+    # [REJECT] A Freeze names dealers of the committee
+    if any(dealer >= context.parameters.n for dealer, _ in freeze.deals):
+        return "froze the deal of nobody"
     return None

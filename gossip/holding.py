@@ -17,6 +17,15 @@ def freeze_of(turn: Turn, attempt: int) -> tuple[Freeze, bytes] | None:
     return turn.get(Freeze, turn.context.proposer(attempt), attempt)
 
 
+def proof_answering(turn: Turn, dealer: int, attempt: int, challenge: bytes) -> tuple[Proof, bytes] | None:
+    """The dealer's Proof of an attempt and its digest, if it was heard and answers this Freeze."""
+    found = turn.get(Proof, dealer, attempt)
+    # [IGNORE] A Proof that answers another Freeze than was heard is not judged
+    if found is not None and found[0].freeze != challenge:
+        return None
+    return found
+
+
 def check_share(turn: Turn, dealer: int, deal_digest: bytes, proof: tuple[Proof, bytes] | None) -> bool:
     """Have this member's share of a dealing compared with a Proof; whether they are known to agree."""
     share = own_share_digest(turn, dealer, deal_digest)
@@ -32,6 +41,7 @@ def check_share(turn: Turn, dealer: int, deal_digest: bytes, proof: tuple[Proof,
     agrees = turn.state.checked.get((dealer, share, name))
     if agrees is None:
         turn.work(CheckShare(message.attempt, dealer, share, name, message.freeze, message.polynomials))
+    # [RULE] A member adds up, and answers scores from, only shares that agree with the Proofs that the set names
     return agrees is True
 
 
@@ -72,14 +82,24 @@ def check_complaints(turn: Turn) -> None:
         if found is None or deal is None:
             continue
         for holder, complaint in turn.all(Complaint, attempt, dealer).items():
-            if holder != turn.context.me and complaint.freeze == found[1]:
-                _check_complaint(turn, holder, complaint, deal)
+            if holder == turn.context.me:
+                continue
+            # [IGNORE] A complaint under another Freeze than was heard is not judged: it may be about another Deal
+            if complaint.freeze != found[1]:
+                continue
+            _check_complaint(turn, holder, complaint, deal)
 
 
 def _check_complaint(turn: Turn, holder: int, complaint: Complaint, deal: Deal) -> None:
     attempt, dealer, share = complaint.attempt, complaint.subject, complaint.share
     proof = turn.find(Proof, dealer, complaint.proof)
-    if proof is None or (proof.attempt, proof.freeze) != (attempt, complaint.freeze):
+    if proof is None:
+        return
+    # [IGNORE] A complaint is about a Proof that answers its Freeze: under another challenge no true share agrees
+    if proof.freeze != complaint.freeze:
+        return
+    # [IGNORE] A complaint is about a Proof of its attempt: under another one's mask no true share agrees
+    if proof.attempt != attempt:
         return
     # [REJECT] A complaint shows the very share that its dealer announced
     if share != deal.shares[holder]:

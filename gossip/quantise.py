@@ -185,8 +185,9 @@ def check_sum(total: SumOfPayloads, spec: TaskSpec, round_id: int, n_dealers: in
     length = update_scale(spec, round_id) * Fraction(total.weight, spec.max_weight)
     if total.gradient is None:
         # [REJECT] Each statistic's average lies in [-1, 1]
-        is_within = int(np.abs(total.update).max()) <= length + n_dealers
-        return None if is_within else "the average of some statistic is larger than 1"
+        if int(np.abs(total.update).max()) > length + n_dealers:
+            return "the average of some statistic is larger than 1"
+        return None
     # [REJECT] The average update is no longer than clip_norm
     if not _is_within(total.update, length * Fraction(spec.clip_norm_micro, MICRO), n_dealers):
         return "the average update is longer than its clip norm"

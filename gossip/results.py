@@ -80,7 +80,12 @@ class Roll(Protocol):
 def is_signed(roll: Roll, result: RoundResult, signatures: tuple[tuple[int, bytes], ...]) -> bool:
     """Whether a quorum of distinct members signed the result; `signatures` in ascending order of members."""
     signed = result_signing_digest(result, roll.domain)
-    return len(signatures) >= roll.parameters.quorum and all(
-        member < len(roll.signers) and recovers(signed, signature, roll.signers[member])
-        for member, signature in signatures
-    )
+    for member, signature in signatures:
+        # [REJECT] A result is signed by members
+        if member >= len(roll.signers):
+            return False
+        # [REJECT] Each signature of a result is that member's
+        if not recovers(signed, signature, roll.signers[member]):
+            return False
+    # [REJECT] A quorum of distinct members signs a result
+    return len(signatures) >= roll.parameters.quorum

@@ -43,8 +43,16 @@ def run(turn: Turn, dealers: SetValue) -> None:
 
 def revealed(turn: Turn, name: bytes) -> dict[int, tuple[bytes, ...]]:
     """Digests of the pieces of every holder's partial sum over the set with this digest; not of those proven false."""
-    reveals = turn.all(Reveal).items()
-    return {i: reveal.pieces for i, reveal in reveals if reveal.value == name and i not in turn.proven}
+    found = {}
+    for holder, reveal in turn.all(Reveal).items():
+        # [IGNORE] A partial sum that counts is over the final set
+        if reveal.value != name:
+            continue
+        # [IGNORE] What a member proven false revealed counts for nothing
+        if holder in turn.proven:
+            continue
+        found[holder] = reveal.pieces
+    return found
 
 
 # --- the own partial sum, and what is rebuilt from the others' -----------------------------------------------------
@@ -57,7 +65,6 @@ def _reveal(turn: Turn, dealers: SetValue) -> None:
     if turn.state.own_sum is not None:
         turn.say(Reveal(context.config, context.round, value_digest(dealers), turn.state.own_sum))
         return
-    # [RULE] A member adds up, and answers scores from, only shares that agree with the Proofs that the set names
     shares = checked_shares(turn, dealers)
     if shares is not None:
         turn.work(SumShares(shares))
@@ -119,7 +126,13 @@ def _publish_own_piece(turn: Turn, name: bytes) -> None:
 
 
 def _pieces(turn: Turn, name: bytes) -> dict[int, bytes]:
-    return {index: piece.payload for index, piece in turn.all(Piece).items() if piece.value == name}
+    found = {}
+    for index, piece in turn.all(Piece).items():
+        # [IGNORE] A rebuilt piece that counts is of the sum over the final set
+        if piece.value != name:
+            continue
+        found[index] = piece.payload
+    return found
 
 
 def _answer_checks(turn: Turn, name: bytes) -> None:
@@ -134,12 +147,23 @@ def _answer_checks(turn: Turn, name: bytes) -> None:
         turn.work(AnswerChecks(name, own, tuple(sorted(pieces.items()))))
 
 
-def _check_pieces(turn: Turn, name: bytes) -> None:
+def _answers(turn: Turn, name: bytes) -> dict[tuple[int, bytes], list[tuple[int, bytes]]]:
+    """By piece and its digest, what each holder answered."""
     answers: dict[tuple[int, bytes], list[tuple[int, bytes]]] = {}
     for holder, check in sorted(turn.all(Check).items()):
-        for index, payload, words in check.answers if check.value == name and holder not in turn.proven else ():
+        # [IGNORE] An answer that counts is of a partial sum over the final set
+        if check.value != name:
+            continue
+        # [IGNORE] What a member proven false answered counts for nothing
+        if holder in turn.proven:
+            continue
+        for index, payload, words in check.answers:
             answers.setdefault((index, payload), []).append((holder, words))
-    excluded = len(turn.proven)
+    return answers
+
+
+def _check_pieces(turn: Turn, name: bytes) -> None:
+    answers, excluded = _answers(turn, name), len(turn.proven)
     for index, payload in _pieces(turn, name).items():
         if index in turn.state.rebuilt or index in turn.state.false_pieces:
             continue
@@ -154,10 +178,10 @@ def note_checked(turn: Turn, event: PieceChecked) -> None:
     for holder in event.wrong:
         record = turn.state.records(Kind.CHECK).get(holder)
         turn.blame(holder, "false check of a sum", *([record.envelope] if record else []))
-    if event.is_true:
-        turn.state.rebuilt.setdefault(event.index, event.payload)
+    # [RULE] A piece that contradicts the holders' answers is not taken, and is its maker's fault
+    if not event.is_true:
+        record = turn.state.records(Kind.PIECE).get(event.index)
+        turn.blame(event.index, "false piece of a sum", *([record.envelope] if record else []))
+        turn.state.false_pieces |= {event.index}
         return
-    # [RULE] A piece that contradicts the holders' answers is its maker's fault, and is not taken
-    record = turn.state.records(Kind.PIECE).get(event.index)
-    turn.blame(event.index, "false piece of a sum", *([record.envelope] if record else []))
-    turn.state.false_pieces |= {event.index}
+    turn.state.rebuilt.setdefault(event.index, event.payload)

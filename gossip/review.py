@@ -94,7 +94,7 @@ def _final_set(evidence: Evidence, records: Sequence[RoundRecord]) -> SetValue |
             votes.setdefault((commit.attempt, commit.value), set()).add(member)
     quorum = evidence.context.parameters.quorum
     final = (values.get(name) for (_, name), members in sorted(votes.items()) if len(members) >= quorum)
-    return next((value for value in final if value is not None), None)
+    return next(final, None)
 
 
 def _of_set(evidence: Evidence, value: SetValue | None, record: RoundRecord) -> Iterator[str]:

@@ -183,8 +183,11 @@ def _hear(turn: Turn, envelope: Envelope) -> None:
         message = decode_message(envelope.body)
     except MalformedMessage:
         return  # nobody can be named: the signature covers no statement
-    # [IGNORE] The message is of this round and this roster
-    if (message.config, message.round) != (context.config, context.round):
+    # [IGNORE] The message is of this roster and task
+    if message.config != context.config:
+        return
+    # [IGNORE] The message is of this round
+    if message.round != context.round:
         return
     known = turn.state.records(*message.key).get(envelope.sender)
     record = Record(message, envelope, message_digest(envelope.body))
@@ -197,13 +200,11 @@ def _hear(turn: Turn, envelope: Envelope) -> None:
     # [REJECT] Its alleged sender signed it
     if not genuine:
         return
+    # [REJECT] A member says one thing for each key
     if known is not None:
-        # [REJECT] A member says one thing for each key
         turn.prove(envelope.sender, "equivocation", known.envelope, envelope)
-        if versions.is_relied_upon(turn.state, record) and fault_of(context, envelope.sender, message) is None:
-            versions.keep(turn, record)
+        _hear_again(turn, record)
         return
-    # [IGNORE] Its attempt is within reach
     if not is_within_reach(turn.state, message):
         return
     reason = fault_of(context, envelope.sender, message)
@@ -212,6 +213,15 @@ def _hear(turn: Turn, envelope: Envelope) -> None:
         return
     turn.keep(envelope.sender, record)
     _follow_up(turn, envelope.sender, message)
+
+
+def _hear_again(turn: Turn, second: Record) -> None:
+    """Keep a second version of a statement where others go by it."""
+    # [REJECT] A second version that breaks a rule counts for nothing, whoever goes by it
+    if fault_of(turn.context, second.envelope.sender, second.message) is not None:
+        return
+    if versions.is_relied_upon(turn.state, second):
+        versions.keep(turn, second)
 
 
 def proves_false(state: RoundState, sender: int, message: AnyMessage) -> bool:
@@ -228,7 +238,11 @@ def is_within_reach(state: RoundState, message: AnyMessage) -> bool:
     """Whether a statement's attempt is near enough to be kept; one that is not may be said again later."""
     kind, attempt, subject = message.key
     of = subject if kind in (Kind.PROPOSE, Kind.CONFIRM, Kind.COMMIT, Kind.STATUS) else SET
-    return of in (SET, OUTCOME) and attempt <= state.agreements[of].attempt + MAX_ATTEMPTS_AHEAD
+    # [IGNORE] There are two agreements in a round
+    if of not in (SET, OUTCOME):
+        return False
+    # [IGNORE] A statement's attempt is within reach
+    return attempt <= state.agreements[of].attempt + MAX_ATTEMPTS_AHEAD
 
 
 def _follow_up(turn: Turn, sender: int, message: AnyMessage) -> None:

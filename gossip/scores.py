@@ -157,14 +157,15 @@ def open_score(
     holders = tuple(sorted(answers))
     if holders and not (holders[0] >= 0 and holders[-1] < parameters.n):
         raise LocalError(f"holders are numbered 0 to {parameters.n - 1}, found {holders}")
-    needed = max(parameters.score_threshold, parameters.agreeing_answers - excluded)
-    if len(holders) < needed:
-        return None, ()
     xs = tuple(map(holder_point, holders))
     found = decode(xs, [answers[j] for j in holders], parameters.score_threshold - 1)
-    if found is None or len(found.wrong) > max(0, parameters.privacy_threshold - excluded):
+    if found is None:
         return None, ()
-    if len(holders) - len(found.wrong) < needed:
+    # [RULE] At most t answers, less as many as are proven false, are off when a score opens
+    if len(found.wrong) > max(0, parameters.privacy_threshold - excluded):
+        return None, ()
+    # [RULE] 2t + 2k - 1 answers, less as many as are proven false, agree before a score opens
+    if len(holders) - len(found.wrong) < max(parameters.score_threshold, parameters.agreeing_answers - excluded):
         return None, ()
     slots = [-1 - slot for slot in range(parameters.pack_size)]
     value = sum(c * sum(x**e for x in slots) for e, c in enumerate(found.coefficients)) % MODULUS
@@ -196,8 +197,9 @@ def scores_of(opened: Mapping[int, int], terms: Terms, spec: TaskSpec, scored: i
     found = [0] * n
     for dealer, value in opened.items():
         # [RULE] A value that no update within its norm can have earns nothing
-        if abs(value) <= bound:
-            found[dealer] = to_ppm(value, terms, spec)
+        if abs(value) > bound:
+            continue
+        found[dealer] = to_ppm(value, terms, spec)
     return tuple(found)
 
 

@@ -210,19 +210,27 @@ def _hear(session: Session, envelope: Envelope, now: float) -> tuple[Session, li
 def is_certified(identity: Identity, opened: Open) -> bool:
     """Whether a quorum signed the result that the round is opened on."""
     result = opened.previous
-    # [REJECT] A round opens on the result of the round before it, and on its model
-    if result is None or result.round != opened.round - 1 or result.model != opened.model:
+    if result is None:
         return False
-    # [REJECT] The result is of this roster
+    # [REJECT] Who was away goes on with the result of the round before the one that opens
+    if result.round != opened.round - 1:
+        return False
+    # [REJECT] Who was away goes on with the model of that result
+    if result.model != opened.model:
+        return False
+    # [REJECT] Who was away goes on with a result of its own roster and task
     if result.config != identity.config:
         return False
-    # [REJECT] The rewards are those that the result commits to
-    if len(opened.cumulative) != len(identity.signers) or identity.rewards_root(opened.cumulative) != result.rewards:
+    # [REJECT] Who was away is told the rewards of every member
+    if len(opened.cumulative) != len(identity.signers):
         return False
-    # [REJECT] The abandoned rounds before it are those that it names
+    # [REJECT] Who was away is told the rewards that the result commits to
+    if identity.rewards_root(opened.cumulative) != result.rewards:
+        return False
+    # [REJECT] Who was away is told the abandoned rounds before the result, as it names them
     if not is_history(result, opened.history):
         return False
-    # [REJECT] A quorum of distinct members signed it
+    # [REJECT] Who was away goes on with a result that a quorum signed
     return is_signed(identity, result, opened.signatures)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from itertools import combinations
 
-from gossip.holding import freeze_of
+from gossip.holding import freeze_of, proof_answering
 from gossip.messages import Freeze, Proof, Receipt, SetValue, Value
 from gossip.results import is_whole
 from gossip.state import Turn
@@ -23,9 +23,8 @@ def choose_set(
     proofs = {
         dealer: proof[1]
         for dealer, _ in freeze.deals
-        if (proof := turn.get(Proof, dealer, attempt)) is not None
-        and proof[0].freeze == freeze_digest
-        and dealer not in turn.state.false_dealers
+        if dealer not in turn.state.false_dealers
+        and (proof := proof_answering(turn, dealer, attempt, freeze_digest)) is not None
     }
     good = {
         holder: frozenset(dealer for dealer, name in receipt.proofs if proofs.get(dealer) == name)
@@ -60,7 +59,7 @@ def _largest_allowed(turn: Turn, good: dict[int, frozenset[int]]) -> frozenset[i
     if best is None:
         return None
     fewest = 0 if turn.context.seen else len(best) - parameters.privacy_threshold
-    most = min(len(good), parameters.min_holders + parameters.privacy_threshold)
+    most = parameters.min_holders + parameters.privacy_threshold
     for holders in range(most, parameters.min_holders, -1):
         safer = _best_allowed(turn, good, holders)
         if safer is not None and len(safer) >= fewest:
@@ -79,34 +78,32 @@ def _best_allowed(turn: Turn, good: dict[int, frozenset[int]], holders: int) -> 
 
 
 def _away_from(turn: Turn, dealers: frozenset[int]) -> frozenset[int]:
-    """A part of a set that is allowed beside what was seen and was not, leaving out members; or a smaller one.
+    """A part of a set that is allowed beside what was seen and was not, leaving out members; one too small if none is.
 
     Whose turn it is to be left out rotates with the round.
     """
     n, first = turn.context.parameters.n, turn.context.round
     for seen in turn.context.seen:
         for dealer in sorted(dealers & seen, key=lambda dealer: (dealer - first) % n):
-            is_other = dealers not in turn.context.seen and is_allowed(turn, dealers)
-            if is_other or len(dealers) == turn.context.parameters.min_dealers:
+            if dealers not in turn.context.seen and is_allowed(turn, dealers):
                 return dealers
             dealers -= {dealer}
     return dealers
 
 
 def best_covered(good: dict[int, frozenset[int]], min_holders: int) -> frozenset[int]:
-    """The largest intersection of at least `min_holders` of these sets; greedy where there are more than eight."""
+    """The largest intersection of `min_holders` of these sets; greedy where there are more than eight."""
     holders = sorted(good)
     if len(holders) < min_holders:
         return frozenset()
     if len(holders) <= 8:
-        groups = (g for size in range(min_holders, len(holders) + 1) for g in combinations(holders, size))
+        groups = combinations(holders, min_holders)
         return max((_common(good, group) for group in groups), key=lambda s: (len(s), sorted(s)))
-    group, best = tuple(holders), _common(good, tuple(holders))
+    group = tuple(holders)
     while len(group) > min_holders:
         smaller = [tuple(h for h in group if h != out) for out in group]
         group = max(smaller, key=lambda g: len(_common(good, g)))
-        best = max(best, _common(good, group), key=len)
-    return best
+    return _common(good, group)
 
 
 def _common(good: dict[int, frozenset[int]], holders: tuple[int, ...]) -> frozenset[int]:
@@ -139,10 +136,15 @@ def is_justified(turn: Turn, attempt: int, value: Value) -> bool:
     if not isinstance(value, SetValue):
         return False
     if value.is_empty:
-        return attempt >= turn.context.parameters.max_attempts
+        return True  # `validate_propose` lets it be proposed only when attempts have run out
     found = freeze_of(turn, attempt)
+    if found is None:
+        return False
     # [REJECT] The set is of this attempt's Freeze
-    if found is None or value.freeze != found[1] or not is_allowed(turn, value.dealers):
+    if value.freeze != found[1]:
+        return False
+    # [REJECT] Whoever confirms a set finds its sum allowed, whatever its proposer finds
+    if not is_allowed(turn, value.dealers):
         return False
     # [REJECT] Each dealer's Deal is among those frozen
     if not set(value.deals) <= set(found[0].deals):
@@ -150,21 +152,21 @@ def is_justified(turn: Turn, attempt: int, value: Value) -> bool:
     # [REJECT] No dealer of the set is proven false
     if value.dealers & turn.state.false_dealers:
         return False
-    # [REJECT] Each dealer's Proof answers this Freeze
     for dealer, name in value.proofs:
         proof = turn.find(Proof, dealer, name)
-        if proof is None or (proof.attempt, proof.freeze) != (attempt, value.freeze):
+        # [REJECT] Each dealer's Proof was heard, and answers this Freeze
+        if proof is None or proof.freeze != value.freeze:
             return False
-    # [REJECT] H_min holders can answer for every dealer of the set
-    return len(value.receipts) >= turn.context.parameters.min_holders and all(
-        _covers(turn, attempt, value, holder, name) for holder, name in value.receipts
-    )
+    # [REJECT] A set names the Receipts of H_min holders
+    if len(value.receipts) < turn.context.parameters.min_holders:
+        return False
+    return all(_covers(turn, value, holder, name) for holder, name in value.receipts)
 
 
-def _covers(turn: Turn, attempt: int, value: SetValue, holder: int, name: bytes) -> bool:
+def _covers(turn: Turn, value: SetValue, holder: int, name: bytes) -> bool:
     receipt = turn.find(Receipt, holder, name)
-    return (
-        receipt is not None
-        and (receipt.attempt, receipt.freeze) == (attempt, value.freeze)
-        and set(value.proofs) <= set(receipt.proofs)
-    )
+    # [REJECT] Each Receipt that a set names was heard, and is of this Freeze
+    if receipt is None or receipt.freeze != value.freeze:
+        return False
+    # [REJECT] Each Receipt that a set names covers every dealer of the set
+    return set(value.proofs) <= set(receipt.proofs)

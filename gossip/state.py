@@ -349,6 +349,7 @@ class Turn:
 
     def say(self, message: AnyMessage) -> None:
         """Sign and announce a statement; the rules never make two of one key."""
+        # [RULE] A member itself says one thing for each key: one Deal a round, one Proof an attempt
         if self.has_said(*message.key):
             return
         body = encode(message)

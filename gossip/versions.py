@@ -31,10 +31,13 @@ def is_relied_upon(state: RoundState, record: Record) -> bool:
             is_new = all((other.envelope.sender, other.digest) != name for other in state.second_votes)
             return is_new and _is_voted_for(state, attempt, subject, value)
         case Deal():
+            # [RULE] Others go by a second Deal that a Freeze or a set names
             return name not in state.by_digest and any(name in deals for deals in _named_deals(state))
         case Proof():
+            # [RULE] Others go by a second Proof that a set names
             return name not in state.by_digest and any(name in value.proofs for value in _sets(state))
         case Receipt():
+            # [RULE] Others go by a second Receipt that a set names
             return name not in state.by_digest and any(name in value.receipts for value in _sets(state))
     return False
 
@@ -48,12 +51,14 @@ def keep(turn: Turn, record: Record) -> None:
 
 
 def _is_voted_for(state: RoundState, attempt: int, subject: int, value: bytes) -> bool:
-    """Whether t + 1 members, so an honest one among them, vote for a value."""
+    """Whether others go by a value."""
     for kind in (Kind.CONFIRM, Kind.COMMIT):
         votes = ((r.envelope.sender, r.message) for r in state.votes(kind, attempt, subject))
         agree = {sender for sender, vote in votes if isinstance(vote, Confirm | Commit) and vote.value == value}
-        if len(agree) > state.context.parameters.privacy_threshold:
-            return True
+        # [RULE] Others go by a value once t + 1 members, so an honest one among them, vote for it
+        if len(agree) <= state.context.parameters.privacy_threshold:
+            continue
+        return True
     return False
 
 

@@ -58,7 +58,7 @@ from gossip.shamir import PREFIX_BYTES, Dealing
 from gossip.spec import blob_digest
 from gossip.statements import Kind, typed_data_digest
 from node.workshop import Workshop
-from sim.world import SimulatedNode, World
+from sim.world import Lie, SimulatedNode, World
 
 
 def lie_at_work(world: World, member: int, lie: Callable[[Workshop, Work, Event | None], Event | None]) -> None:
@@ -216,183 +216,147 @@ def signed(node: SimulatedNode, message: Message) -> Envelope:
     return Envelope(identity.me, body, identity.sign(message.statement(body).signing_digest(identity.domain)))
 
 
-def two_faced(node: SimulatedNode, effects: list[Effect]) -> list[Effect]:
+# --- what is said ---------------------------------------------------------------------------------------------------
+
+Instead = Callable[[SimulatedNode, Message, Envelope], list[Effect] | None]
+"""What a liar does instead of making this statement; None = it makes it."""
+
+
+def in_place_of(tell: Instead, stops_after: Callable[[Message], bool] = lambda message: False) -> Lie:
+    """Do what `tell` gives in place of making a statement, and make it where that is None; stop for good after one."""
+    has_stopped = False
+
+    def lie(node: SimulatedNode, effects: list[Effect]) -> list[Effect]:
+        nonlocal has_stopped
+        told: list[Effect] = []
+        for effect in effects:
+            if has_stopped:
+                break
+            instead = None
+            if isinstance(effect, Announce):
+                message = decode_message(effect.envelope.body)
+                instead = tell(node, message, effect.envelope)
+                has_stopped = stops_after(message)
+            told += [effect] if instead is None else instead
+        return told
+
+    return lie
+
+
+def tell_each(node: SimulatedNode, envelopes_for: Callable[[int], tuple[Envelope, ...]]) -> list[Effect]:
+    """Tell every other member what it is to hear."""
+    return [Tell(member, envelopes_for(member)) for member in range(len(node.identity.signers)) if member != node.me]
+
+
+def show_versions(shows_other: Callable[[SimulatedNode, Message, int], bool]) -> Instead:
+    """Show some members another version of a statement, where there is one; `shows_other(node, message, member)`."""
+
+    def tell(node: SimulatedNode, message: Message, first: Envelope) -> list[Effect] | None:
+        other = other_version(node, message)
+        if other is None or not any(shows_other(node, message, member) for member in range(len(node.identity.signers))):
+            return None
+        second = signed(node, other)
+        return tell_each(node, lambda member: (second if shows_other(node, message, member) else first,))
+
+    return tell
+
+
+def commits_to(subject: int) -> Callable[[Message], bool]:
+    """Whether a statement is a Commit in one of the agreements."""
+    return lambda message: isinstance(message, Commit) and message.subject == subject
+
+
+def two_faced(proposer: SimulatedNode, effects: list[Effect]) -> list[Effect]:
     """Propose one set to the lower half of the members and a smaller one to the others; vote for both."""
-    told: list[Effect] = []
-    for effect in effects:
-        message = decode_message(effect.envelope.body) if isinstance(effect, Announce) else None
-        if isinstance(message, Propose) and isinstance(message.value, SetValue) and len(message.value.deals) > 3:
-            told += _two_proposals(node, message, effect.envelope)  # type: ignore[union-attr]
-        else:
-            told.append(effect)
-    return told
+
+    def tell(node: SimulatedNode, message: Message, first: Envelope) -> list[Effect] | None:
+        if not isinstance(message, Propose) or not isinstance(message.value, SetValue) or len(message.value.deals) <= 3:
+            return None
+        smaller = other_version(node, message)
+        assert isinstance(smaller, Propose)
+        key = (message.config, message.round, message.attempt, message.subject, value_digest(smaller.value))
+        second = (signed(node, smaller), signed(node, Confirm(*key)), signed(node, Commit(*key)))
+        n = len(node.identity.signers)
+        return tell_each(node, lambda member: (first,) if member < n // 2 else second)
+
+    return in_place_of(tell)(proposer, effects)
 
 
-def _two_proposals(node: SimulatedNode, propose: Propose, first: Envelope) -> list[Effect]:
-    value = propose.value
-    assert isinstance(value, SetValue)
-    smaller = SetValue(value.freeze, value.deals[:-1], value.proofs[:-1], value.receipts)
-    other = Propose(propose.config, propose.round, propose.attempt, propose.subject, smaller, propose.statuses)
-    key = (propose.config, propose.round, propose.attempt, propose.subject, value_digest(smaller))
-    votes = (signed(node, Confirm(*key)), signed(node, Commit(*key)))
-    n = len(node.identity.signers)
-    effects: list[Effect] = []
-    for member in range(n):
-        if member != node.me:
-            half = (first,) if member < n // 2 else (signed(node, other), *votes)
-            effects.append(Tell(member, half))
-    return effects
-
-
-def complain_of(dealer: int, is_its_share: bool) -> Callable[[SimulatedNode, list[Effect]], list[Effect]]:
+def complain_of(dealer: int, is_its_share: bool) -> Lie:
     """Complain of a true dealer, showing the share that it gave, or one that it never dealt."""
 
-    def lie(node: SimulatedNode, effects: list[Effect]) -> list[Effect]:
-        told = list(effects)
-        for effect in effects:
-            message = decode_message(effect.envelope.body) if isinstance(effect, Announce) else None
-            if isinstance(message, Receipt) and node.session is not None:
-                deal = node.session.current.records(Kind.DEAL)[dealer].message
-                assert isinstance(deal, Deal)
-                share = deal.shares[node.me if is_its_share else dealer]
-                proof = dict(message.proofs)[dealer]
-                where = (message.config, message.round, message.attempt, dealer)
-                told.append(Announce(signed(node, Complaint(*where, message.freeze, proof, share))))
-        return told
+    def tell(node: SimulatedNode, message: Message, receipt: Envelope) -> list[Effect] | None:
+        if not isinstance(message, Receipt) or node.session is None:
+            return None
+        deal = node.session.current.records(Kind.DEAL)[dealer].message
+        assert isinstance(deal, Deal)
+        share = deal.shares[node.me if is_its_share else dealer]
+        proof = dict(message.proofs)[dealer]
+        where = (message.config, message.round, message.attempt, dealer)
+        return [Announce(receipt), Announce(signed(node, Complaint(*where, message.freeze, proof, share)))]
 
-    return lie
+    return in_place_of(tell)
 
 
-def equivocate(kind: Kind) -> Callable[[SimulatedNode, list[Effect]], list[Effect]]:
+def equivocate(kind: Kind) -> Lie:
     """Say one thing to the lower half of the members and another to the rest, in every statement of a kind."""
-
-    def lie(node: SimulatedNode, effects: list[Effect]) -> list[Effect]:
-        told: list[Effect] = []
-        for effect in effects:
-            message = decode_message(effect.envelope.body) if isinstance(effect, Announce) else None
-            other = other_version(node, message) if message is not None and message.kind is kind else None
-            if other is None or not isinstance(effect, Announce):
-                told.append(effect)
-                continue
-            versions = (effect.envelope, signed(node, other))
-            n = len(node.identity.signers)
-            told += [Tell(member, (versions[member >= n // 2],)) for member in range(n) if member != node.me]
-        return told
-
-    return lie
+    return in_place_of(
+        show_versions(lambda node, message, member: message.kind is kind and member >= len(node.identity.signers) // 2)
+    )
 
 
-def withhold(kind: Kind) -> Callable[[SimulatedNode, list[Effect]], list[Effect]]:
+def withhold(kind: Kind) -> Lie:
     """Never make one kind of statement."""
-
-    def lie(node: SimulatedNode, effects: list[Effect]) -> list[Effect]:
-        return [e for e in effects if not (isinstance(e, Announce) and decode_message(e.envelope.body).kind is kind)]
-
-    return lie
+    return in_place_of(lambda node, message, envelope: [] if message.kind is kind else None)
 
 
-def tell_apart(kind: Kind, victim: int, stops_at: int = SET) -> Callable[[SimulatedNode, list[Effect]], list[Effect]]:
+def tell_apart(kind: Kind, victim: int, stops_at: int = SET) -> Lie:
     """Show one member another version of a statement than the others, and stop after one's Commit."""
-    is_mute = False
-
-    def lie(node: SimulatedNode, effects: list[Effect]) -> list[Effect]:
-        nonlocal is_mute
-        told: list[Effect] = []
-        for effect in effects:
-            message = decode_message(effect.envelope.body) if isinstance(effect, Announce) else None
-            if is_mute:
-                continue
-            is_mute = isinstance(message, Commit) and message.subject == stops_at
-            other = other_version(node, message) if message is not None and message.kind is kind else None
-            if other is None or not isinstance(effect, Announce):
-                told.append(effect)
-                continue
-            versions = (effect.envelope, signed(node, other))
-            others = (member for member in range(len(node.identity.signers)) if member != node.me)
-            told += [Tell(member, (versions[member == victim],)) for member in others]
-        return told
-
-    return lie
+    versions = show_versions(lambda node, message, member: message.kind is kind and member == victim)
+    return in_place_of(versions, stops_after=commits_to(stops_at))
 
 
-def show_fault_to(friend: int, *, breaks_rule: bool) -> Callable[[SimulatedNode, list[Effect]], list[Effect]]:
+def tell_friend(kind: Kind, friend: int, last_round: int) -> Lie:
+    """In one round, make one kind of statement truly to one member and falsely to the others, and stop."""
+
+    def is_last(message: Message) -> bool:
+        return message.kind is kind and message.round == last_round
+
+    versions = show_versions(lambda node, message, member: is_last(message) and member != friend)
+    return in_place_of(versions, stops_after=is_last)
+
+
+def show_fault_to(friend: int, *, breaks_rule: bool) -> Lie:
     """After its Commit to a set, say something false to one member alone, and stop."""
-    is_mute = False
 
-    def lie(node: SimulatedNode, effects: list[Effect]) -> list[Effect]:
-        nonlocal is_mute
-        told: list[Effect] = []
-        for effect in effects:
-            message = decode_message(effect.envelope.body) if isinstance(effect, Announce) else None
-            if is_mute:
-                continue
-            told.append(effect)
-            if isinstance(message, Commit) and message.subject == SET:
-                is_mute = True
-                false = structs.replace(message, value=blob_digest(b"another"))
-                where = (message.config, message.round, 0, SET, None)
-                told.append(Tell(friend, (signed(node, Status(*where) if breaks_rule else false),)))
-        return told
+    def tell(node: SimulatedNode, message: Message, commit: Envelope) -> list[Effect] | None:
+        if not isinstance(message, Commit) or message.subject != SET:
+            return None
+        false = structs.replace(message, value=blob_digest(b"another"))
+        status = Status(message.config, message.round, 0, SET, None)
+        return [Announce(commit), Tell(friend, (signed(node, status if breaks_rule else false),))]
 
-    return lie
+    return in_place_of(tell, stops_after=commits_to(SET))
 
 
-def vote_apart(subject: int) -> Callable[[SimulatedNode, list[Effect]], list[Effect]]:
+def vote_apart(subject: int) -> Lie:
     """Show the last member another proposal and vote for it there; commit to the first one for member 0 alone; stop."""
-    is_mute = False
     others: dict[bytes, bytes] = {}
 
-    def lie(node: SimulatedNode, effects: list[Effect]) -> list[Effect]:
-        nonlocal is_mute
-        told: list[Effect] = []
-        last = len(node.identity.signers) - 1
-        for effect in effects:
-            message = decode_message(effect.envelope.body) if isinstance(effect, Announce) else None
-            if is_mute:
-                continue
-            is_apart = isinstance(message, Propose | Confirm | Commit) and message.subject == subject
-            if not is_apart or not isinstance(effect, Announce) or not isinstance(message, Propose | Confirm | Commit):
-                told.append(effect)
-                continue
-            if isinstance(message, Propose):
-                other = other_version(node, message)
-                assert isinstance(other, Propose)
-                others[value_digest(message.value)] = value_digest(other.value)
-            else:
-                other = structs.replace(message, value=others[message.value])
-            is_mute = isinstance(message, Commit)
-            for member in range(last + 1):
-                if member != node.me:
-                    sees_first = member == 0 if is_mute else member != last
-                    told.append(Tell(member, (effect.envelope if sees_first else signed(node, other),)))
-        return told
-
-    return lie
-
-
-def tell_friend(kind: Kind, friend: int, last_round: int) -> Callable[[SimulatedNode, list[Effect]], list[Effect]]:
-    """In one round, make one kind of statement truly to one member and falsely to the others, and stop."""
-    is_mute = False
-
-    def lie(node: SimulatedNode, effects: list[Effect]) -> list[Effect]:
-        nonlocal is_mute
-        told: list[Effect] = []
-        for effect in effects:
-            message = decode_message(effect.envelope.body) if isinstance(effect, Announce) else None
-            if is_mute:
-                continue
-            if message is None or message.kind is not kind or message.round != last_round:
-                told.append(effect)
-                continue
-            is_mute = True
+    def tell(node: SimulatedNode, message: Message, first: Envelope) -> list[Effect] | None:
+        if not isinstance(message, Propose | Confirm | Commit) or message.subject != subject:
+            return None
+        if isinstance(message, Propose):
             other = other_version(node, message)
-            assert other is not None
-            assert isinstance(effect, Announce)
-            versions = (effect.envelope, signed(node, other))
-            told += [Tell(m, (versions[m != friend],)) for m in range(len(node.identity.signers)) if m != node.me]
-        return told
+            assert isinstance(other, Propose)
+            others[value_digest(message.value)] = value_digest(other.value)
+        else:
+            other = structs.replace(message, value=others[message.value])
+        second, last = signed(node, other), len(node.identity.signers) - 1
+        is_for_one = isinstance(message, Commit)
+        return tell_each(node, lambda member: (first if (member == 0 if is_for_one else member != last) else second,))
 
-    return lie
+    return in_place_of(tell, stops_after=commits_to(subject))
 
 
 def other_version(node: SimulatedNode, message: Message) -> Message | None:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 
-from gossip.messages import decode_message
+from msgspec import structs
+
+from gossip.messages import Message, decode_message, message_digest
 from gossip.review import review
-from gossip.state import PHASES
+from gossip.state import PHASES, Record, RoundState
 from gossip.statements import Kind
-from sim.world import Saved, Scenario, World
+from sim.world import Saved, Scenario, SimulatedNode, World
 from tests.helpers.learners import KnownLearner, first_model, small_spec
+from tests.helpers.liars import signed
 
 
 def known_world(
@@ -25,6 +29,34 @@ def known_world(
 def saved_after(n: int, last_round: int) -> tuple[Saved, ...]:
     """Disks of `n` members that have settled `last_round` of one training round, to begin the next round from."""
     return known_world(n, last_round=last_round).run(300).save()
+
+
+@cache
+def settled_world() -> World:
+    """Four members that have settled round 2, which opens the scores of round 1; not to be changed."""
+    return known_world(4, saved=saved_after(4, 1)).run(300)
+
+
+def state_of(world: World, member: int = 0) -> RoundState:
+    """What a member knows of the round that it is in."""
+    session = world.nodes[member].session
+    assert session is not None
+    return session.current
+
+
+def recorded(node: SimulatedNode, message: Message) -> Record:
+    """A statement as whoever heard the member make it keeps it."""
+    envelope = signed(node, message)
+    return Record(message, envelope, message_digest(envelope.body))
+
+
+def with_statement(state: RoundState, kind: Kind, member: int, **changes: object) -> RoundState:
+    """The state in which one first-attempt statement says something else, under the digest that others name it by."""
+    key = (kind, 0, 0)
+    record = state.heard[key][member]
+    other = replace(record, message=structs.replace(record.message, **changes))
+    by_digest = {name: other if kept is record else kept for name, kept in state.by_digest.items()}
+    return replace(state, heard={**state.heard, key: {**state.heard[key], member: other}}, by_digest=by_digest)
 
 
 def assert_agreement(world: World, *, liars: frozenset[int] = frozenset()) -> None:

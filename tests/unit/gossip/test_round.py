@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import msgspec
 import pytest
 
-from gossip import agreement, ending, sets
+from gossip import agreement
 from gossip import round as one_round
 from gossip.events import Blame, Heard
 from gossip.messages import (
-    ABANDONED,
     EMPTY_SET,
     OUTCOME,
     SET,
-    SETTLED,
     Certificate,
     Check,
     Commit,
@@ -26,7 +22,6 @@ from gossip.messages import (
     Freeze,
     Message,
     Open,
-    OutcomeValue,
     Piece,
     Proof,
     Propose,
@@ -34,16 +29,17 @@ from gossip.messages import (
     SetValue,
     Sign,
     Status,
+    decode_message,
     encode,
     value_digest,
 )
-from gossip.results import is_history, result_digest, result_signing_digest
+from gossip.results import result_signing_digest
 from gossip.session import is_certified
-from gossip.state import MAX_ATTEMPTS_AHEAD, RoundState, Turn
+from gossip.state import MAX_ATTEMPTS_AHEAD, RoundState
 from gossip.statements import Kind
 from sim.world import SimulatedNode, World
 from tests.helpers.liars import signed
-from tests.helpers.worlds import known_world, saved_after
+from tests.helpers.worlds import known_world, recorded, saved_after, state_of
 
 D = bytes(32)
 ROUND = 2
@@ -58,9 +54,7 @@ def world() -> World:
 
 @pytest.fixture
 def state(world: World) -> RoundState:
-    session = world.nodes[0].session
-    assert session is not None
-    return session.current
+    return state_of(world)
 
 
 def hear(state: RoundState, *envelopes: Envelope) -> tuple[RoundState, list[Blame]]:
@@ -131,6 +125,10 @@ def faulty_messages(world: World, state: RoundState) -> dict[str, tuple[int, Mes
     few = start.signatures[:2]
     return {
         "opened on another model": (1, Open(c, ROUND, 3, D, state.context.previous, (), (), ())),
+        "opened on another result": (
+            1,
+            msgspec.structs.replace(opened, previous=msgspec.structs.replace(start.previous, model=D)),
+        ),
         "opened with other rewards": (1, msgspec.structs.replace(opened, cumulative=(bytes(16),) * 3)),
         "opened with another history": (1, msgspec.structs.replace(opened, history=(start.previous,))),
         "opened out of turn": (1, msgspec.structs.replace(opened, attempt=0)),
@@ -144,6 +142,7 @@ def faulty_messages(world: World, state: RoundState) -> dict[str, tuple[int, Mes
         "dealt from another model": (1, Deal(c, ROUND, D, (D,) * 4)),
         "froze out of turn": (1, Freeze(c, ROUND, 0, deals)),
         "froze too few deals": (PROPOSER, Freeze(c, ROUND, 0, deals[:2])),
+        "froze the deal of nobody": (PROPOSER, Freeze(c, ROUND, 0, (*deals[:2], (4, D)))),
         "froze after the last attempt": (PROPOSER, Freeze(c, ROUND, last, deals)),
         "proof of a wrong size": (1, Proof(c, ROUND, 0, D, bytes(size + 3))),
         "proposed out of turn": (1, Propose(c, ROUND, 0, SET, VALUE, ())),
@@ -165,6 +164,10 @@ def faulty_messages(world: World, state: RoundState) -> dict[str, tuple[int, Mes
             1,
             Status(c, ROUND, 1, SET, Certificate(0, other, bound.signatures)),
         ),
+        "certificate signed by nobody": (
+            1,
+            Status(c, ROUND, 1, SET, Certificate(0, VALUE, (*bound.signatures[:2], (4, bytes(64))))),
+        ),
         "certificate of another agreement": (1, Status(c, ROUND, 1, OUTCOME, bound)),
         "false signature of a result": (1, Sign(c, ROUND, D, says(world, 2, Sign(c, ROUND, D, bytes(64))).signature)),
     }
@@ -177,6 +180,68 @@ def test_whoever_breaks_a_rule_is_named_and_not_heard(world: World, state: Round
         assert [(blame.member, blame.reason) for blame in blamed] == [(sender, reason)], reason
         assert envelope in blamed[0].evidence
         assert sender not in after.records(*message.key), reason
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"attempt": 2}, {"subject": OUTCOME}, {"config": D}, {"round": 3}, {"prepared": Certificate(0, VALUE, ())}],
+    ids=lambda change: next(iter(change)),
+)
+def test_a_status_that_is_not_of_this_attempt_and_agreement_and_true_justifies_no_propose(
+    world: World, state: RoundState, change: dict[str, object]
+) -> None:
+    first, *others = statuses(world, 1)
+    false = msgspec.structs.replace(Status(config(world), ROUND, 1, SET, None), **change)
+    for status, reason in ((first, None), (says(world, 0, false), "proposed with a false status")):
+        propose = Propose(config(world), ROUND, 1, SET, VALUE, (status, *others))
+        assert agreement.validate_propose(state.context, state.context.proposer(1), propose) == reason
+
+
+def test_a_status_that_its_sender_did_not_sign_justifies_no_propose(world: World, state: RoundState) -> None:
+    first, *others = statuses(world, 1)
+    forged = says(world, 3, decode_message(first.body))  # type: ignore[arg-type]
+    propose = Propose(config(world), ROUND, 1, SET, VALUE, (msgspec.structs.replace(forged, sender=0), *others))
+    assert agreement.validate_propose(state.context, 3, propose) == "proposed with a false status"
+
+
+def test_a_statement_of_an_agreement_that_does_not_exist_is_not_kept(world: World, state: RoundState) -> None:
+    after, blamed = hear(state, says(world, 1, Confirm(config(world), ROUND, 0, 2, D)))
+    assert not after.records(Kind.CONFIRM, 0, 2)
+    assert not blamed
+
+
+@pytest.mark.parametrize("model", ["true", "another"])
+def test_a_second_version_that_breaks_a_rule_is_not_kept_whoever_goes_by_it(
+    world: World, state: RoundState, model: str
+) -> None:
+    c, liar = config(world), 3
+    first = Deal(c, ROUND, state.context.model, (D,) * 4)
+    second = Deal(c, ROUND, state.context.model if model == "true" else D, (bytes([1]) * 32,) * 4)
+    name = recorded(world.nodes[liar], second).digest
+    freeze = Freeze(c, ROUND, 0, ((0, D), (1, D), (liar, name)))
+    envelopes = says(world, liar, first), says(world, PROPOSER, freeze), says(world, liar, second)
+    after, blamed = hear(state, *envelopes)
+    assert [blame.member for blame in blamed] == [liar]
+    assert ((liar, name) in after.by_digest) is (model == "true")
+
+
+@pytest.mark.parametrize("voters", [2, 3])
+def test_a_value_is_prepared_and_final_by_the_votes_of_a_quorum(world: World, state: RoundState, voters: int) -> None:
+    c, name = config(world), value_digest(VALUE)
+    votes = [vote(c, ROUND, 0, SET, name) for vote in (Confirm, Commit)]
+    said = [says(world, member, vote) for vote in votes for member in range(1, 1 + voters)]
+    after, _ = hear(state, says(world, PROPOSER, Propose(c, ROUND, 0, SET, VALUE, ())), *said)
+    assert (after.agreements[SET].prepared is not None) is (voters == 3)
+    assert (after.agreements[SET].final is not None) is (voters == 3)
+
+
+@pytest.mark.parametrize(("movers", "attempt"), [((1,), 0), ((1, 2), 1)])
+def test_who_hears_t_and_one_statuses_of_later_attempts_goes_there(
+    world: World, state: RoundState, movers: tuple[int, ...], attempt: int
+) -> None:
+    """Of those attempts to the latest that an honest member may be in."""
+    said = [says(world, member, Status(config(world), ROUND, member, SET, None)) for member in movers]
+    assert hear(state, *said)[0].agreements[SET].attempt == attempt
 
 
 def test_what_breaks_no_rule_is_heard(world: World, state: RoundState) -> None:
@@ -204,115 +269,6 @@ def test_after_the_last_mask_only_the_empty_set_is_proposed(world: World, state:
         assert (reason is None) is is_fine
 
 
-def test_a_set_below_the_fewest_dealers_is_not_allowed(state: RoundState) -> None:
-    turn = Turn(state, 1.0)
-    assert sets.is_allowed(turn, frozenset({0, 1, 2}))
-    assert not sets.is_allowed(turn, frozenset({0, 1}))
-
-
-@pytest.mark.parametrize(
-    ("dealers", "is_allowed"),
-    [({0, 1, 2, 3}, True), ({0, 1, 2}, False), ({0, 1, 3, 4}, False), ({0, 4, 5, 6}, True)],
-)
-def test_after_an_abandoned_sum_only_the_same_set_or_a_distant_one_is_allowed(
-    dealers: set[int], is_allowed: bool
-) -> None:
-    """n = 7: t = 1, so a distant set differs by three members or more."""
-    world = known_world(7, saved=saved_after(7, 1)).run(0.0)
-    session = world.nodes[0].session
-    assert session is not None
-    turn = after_abandoned(session.current, {0, 1, 2, 3})
-    assert sets.is_allowed(turn, frozenset(dealers)) is is_allowed
-    unknown = replace(turn.context, history=turn.context.history[:-1])
-    assert sets.is_allowed(Turn(replace(turn.state, context=unknown), 1.0), frozenset(dealers)) is (
-        dealers == {0, 1, 2, 3}
-    )
-
-
-@pytest.mark.parametrize(
-    ("lacking", "chosen"),
-    [(set(), set(range(8))), ({3}, set(range(8)) - {3}), ({3, 4}, set(range(8)) - {3, 4}), ({3, 4, 5}, set(range(8)))],
-)
-def test_who_says_that_shares_are_lacking_keeps_at_most_t_dealers_out(lacking: set[int], chosen: set[int]) -> None:
-    """n = 8: t = 2 dealers may really have kept their shares from a holder; more have not, unless it lies."""
-    world = known_world(8, saved=saved_after(8, 0), last_round=1).run(0.0)
-    assert world.nodes[0].session is not None
-    turn = Turn(world.nodes[0].session.current, 1.0)
-    good = {holder: frozenset(range(8)) - (lacking if holder == 7 else set()) for holder in range(8)}
-    assert sets._largest_allowed(turn, good) == chosen
-
-
-def after_abandoned(state: RoundState, *seen: set[int]) -> Turn:
-    """A turn in the round after rounds that were abandoned with these sums."""
-    results = [state.context.previous]
-    for dealers in seen:
-        last = results[0]
-        assert last is not None
-        named = sum(1 << dealer for dealer in dealers)
-        abandoned = {"round": last.round + 1, "outcome": ABANDONED, "dealers": named, "previous": result_digest(last)}
-        results.insert(0, msgspec.structs.replace(last, **abandoned))
-    history = tuple(result for result in results[1:] if result is not None)
-    assert is_history(results[0], history)
-    return Turn(replace(state, context=replace(state.context, previous=results[0], history=history)), 1.0)
-
-
-def test_combinations_of_abandoned_sums_single_nobody_out() -> None:
-    """n = 8, t + 2 = 4: each two of A, B and C differ by four or more, and A + B - C is member 0 twice and no other."""
-    world = known_world(8, saved=saved_after(8, 0), last_round=1).run(0.0)
-    assert world.nodes[0].session is not None
-    state = world.nodes[0].session.current
-    a, b, c, near = {0, 1, 2, 3}, {0, 4, 5, 6, 7}, set(range(1, 8)), {0, 1, 2, 3, 4}
-    for seen, allowed in (((), "abcn"), ((a,), "abc"), ((b,), "abcn"), ((a, b), "ab"), ((a, b, a), "ab")):
-        turn = after_abandoned(state, *seen)
-        found = [name for name, dealers in zip("abcn", (a, b, c, near), strict=True)
-                 if sets.is_allowed(turn, frozenset(dealers))]  # fmt: skip
-        assert "".join(found) == allowed, seen
-
-
-def test_members_proven_false_in_earlier_rounds_have_nothing_to_hide() -> None:
-    """Otherwise a false dealer that is gone would keep four members from ever having another sum."""
-    world = known_world(4, saved=saved_after(4, 0), last_round=1).run(0.0)
-    assert world.nodes[0].session is not None
-    turn = after_abandoned(world.nodes[0].session.current, {0, 1, 2, 3})
-    assert not sets.is_allowed(turn, frozenset({0, 1, 2}))
-    named = replace(turn.state, context=replace(turn.context, named=frozenset({3})))
-    assert sets.is_allowed(Turn(named, 1.0), frozenset({0, 1, 2}))
-
-
-def test_a_history_is_what_the_results_name() -> None:
-    world = known_world(4, saved=saved_after(4, 0), last_round=1).run(0.0)
-    assert world.nodes[0].session is not None
-    context = after_abandoned(world.nodes[0].session.current, {0, 1, 2}, {0, 1, 3}).context
-    assert is_history(context.previous, context.history)
-    for false in (
-        (),
-        context.history[:1],
-        context.history[1:],
-        context.history[::-1],
-        (*context.history, *context.history),
-    ):
-        assert not is_history(context.previous, false)
-
-
-def test_who_can_decode_confirms_no_abandoned(state: RoundState) -> None:
-    previous = state.context.previous
-    assert previous is not None
-    settled = msgspec.structs.replace(previous, round=ROUND, outcome=SETTLED, scores=None)
-    scored = msgspec.structs.replace(settled, scores=(1, 2, 3, 4))
-    abandoned = msgspec.structs.replace(settled, outcome=ABANDONED)
-    known = replace(state, composed=(settled, scored, abandoned))
-    decoded = replace(known, decoded=(D, "", D))
-    opened = replace(decoded, scores=(1, 2, 3, 4))
-
-    def accepted(given: RoundState) -> list[bool]:
-        turn = Turn(given, 1.0)
-        return [ending.is_acceptable(turn, 0, OutcomeValue(r)) for r in (settled, scored, abandoned)]
-
-    assert accepted(decoded) == [True, True, False]
-    assert accepted(opened) == [False, True, False]
-    assert accepted(known)[2]
-
-
 def test_only_a_quorum_of_a_results_signers_opens_the_next_round(world: World) -> None:
     node: SimulatedNode = world.nodes[0]
     start = node.begun_with
@@ -321,7 +277,9 @@ def test_only_a_quorum_of_a_results_signers_opens_the_next_round(world: World) -
     for change in (
         {"signatures": start.signatures[:2]},
         {"signatures": ((0, start.signatures[1][1]), *start.signatures[1:])},
+        {"signatures": (*start.signatures[:3], (4, start.signatures[0][1]))},
         {"model": D},
+        {"cumulative": ()},
         {"cumulative": start.cumulative[:3]},
         {"cumulative": (b"\1" * 16, *start.cumulative[1:])},
         {"round": ROUND + 1},
@@ -339,41 +297,6 @@ def test_a_turn_leaves_the_state_that_it_was_given_unchanged(world: World, state
     before = encode(Envelope(0, repr(state).encode()[:100_000], bytes(64)))
     hear(state, says(world, 1, Commit(config(world), ROUND, 0, SET, D)))
     assert encode(Envelope(0, repr(state).encode()[:100_000], bytes(64))) == before
-
-
-def test_a_set_is_confirmed_only_if_all_that_it_names_was_heard() -> None:
-    world = known_world(4, saved=saved_after(4, 1)).run(300)
-    session = world.nodes[0].session
-    assert session is not None
-    state = session.current
-    final = state.agreements[SET].final
-    assert final is not None
-    attempt, value = final
-    assert isinstance(value, SetValue)
-    assert sets.is_justified(Turn(state, 1.0), attempt, value)
-    dealer, holder = value.deals[0][0], value.receipts[0][0]
-
-    def without(kind: Kind, member: int) -> RoundState:
-        key = (kind, attempt if kind is not Kind.DEAL else 0, 0)
-        kept = {i: record for i, record in state.heard[key].items() if i != member}
-        named = {name: r for name, r in state.by_digest.items() if name[0] != member or r.message.key != key}
-        return replace(state, heard={**state.heard, key: kept}, by_digest=named)
-
-    for lacking in (
-        without(Kind.FREEZE, state.context.proposer(attempt)),
-        without(Kind.PROOF, dealer),
-        without(Kind.RECEIPT, holder),
-        replace(state, false_dealers=frozenset({dealer})),
-    ):
-        assert not sets.is_justified(Turn(lacking, 1.0), attempt, value)
-    for other in (
-        msgspec.structs.replace(value, freeze=D),
-        msgspec.structs.replace(value, deals=((dealer, D), *value.deals[1:])),
-        msgspec.structs.replace(value, proofs=((dealer, D), *value.proofs[1:])),
-        msgspec.structs.replace(value, receipts=value.receipts[:2]),
-        msgspec.structs.replace(value, receipts=((holder, D), *value.receipts[1:])),
-    ):
-        assert not sets.is_justified(Turn(state, 1.0), attempt, other)
 
 
 def test_garbage_inside_a_message_is_a_fault_and_no_crash(world: World, state: RoundState) -> None:
