@@ -26,6 +26,7 @@ from gossip.messages import (
     message_digest,
     value_digest,
 )
+from gossip.pace import Pace
 from gossip.parameters import MODULUS
 from gossip.pieces import challenge
 from gossip.session import Conduct, context_of
@@ -50,7 +51,7 @@ def evidence(
     """An honest round's, with statements changed and added."""
     world = settled_world()
     node, record = world.nodes[0], world.nodes[0].records[ROUND]
-    context = context_of(node.identity, record.start, Conduct())
+    context = context_of(node.identity, record.start, Conduct(), Pace())
     layout = Layout.for_round(context.parameters, node.identity.spec, ROUND)
     changed = [(member, change(member, message)) for member, message in said()]
     envelopes = [signed(world.nodes[member], message) for member, message in (*changed, *more) if message is not None]
