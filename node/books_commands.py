@@ -168,9 +168,9 @@ def _record_json(record: RoundRecord, names: Sequence[str]) -> dict[str, Any]:
 
 
 def _table(title: str, columns: Sequence[str], left: Sequence[str] = ("member",)) -> Table:
-    table = Table(title=title, box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table = Table(title=title, box=SIMPLE_HEAD, padding=(0, 0, 0, 0))
     for column in columns:
-        table.add_column(column, justify="left" if column in left else "right")
+        table.add_column(column, justify="left" if column in left else "right", no_wrap=column != "dealers")
     return table
 
 
