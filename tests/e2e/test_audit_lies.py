@@ -17,7 +17,7 @@ from ledger import audit_registry, connection, pages, trail
 from ledger.audit import AuditReport, audit
 from ledger.connection import Connection
 from ledger.devchain import running
-from ledger.errors import ChainUnavailable, LedgerError, NoContract, WrongChain
+from ledger.errors import ChainUnavailable, LedgerError, NoAnswer, NoContract, WrongChain
 from ledger.findings import CODES
 from ledger.rewards import deals_root, pack_scores
 from ledger.trail import MAX_PAGE_LOGS, Trail
@@ -520,7 +520,7 @@ def test_an_endpoint_that_falls_silent_is_given_up(
 
     proxy.garble = late
     begun = time.monotonic()
-    with pytest.raises(ChainUnavailable, match="silent"):
+    with pytest.raises(NoAnswer):
         told(honest)
     assert time.monotonic() - begun < 20
 
