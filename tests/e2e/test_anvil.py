@@ -25,6 +25,7 @@ from ledger.types import RoundResult
 from node import chainqueue
 from node.chainqueue import ChainQueue
 from node.store import Store
+from tests.helpers import anvil as helper
 from tests.helpers.anvil import KEYS, Anvil, anvil
 from tests.helpers.chain import address_of, key_of
 from tests.helpers.recorded import HISTORY, QUORUM, Recorded, begin, record_history
@@ -36,6 +37,16 @@ pytestmark = pytest.mark.network
 def chain() -> Iterator[Anvil]:
     with anvil() as found:
         yield found
+
+
+@pytest.mark.parametrize(("ci", "outcome"), [("true", pytest.fail.Exception), ("", pytest.skip.Exception)])
+def test_without_anvil_tests_skip_and_fail_where_it_has_to_be(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ci: str, outcome: type[BaseException]
+) -> None:
+    monkeypatch.setattr(helper, "PACKAGES", tmp_path)
+    monkeypatch.setenv("CI", ci)
+    with pytest.raises(outcome, match="npm ci --prefix contracts"):
+        helper.binary()
 
 
 def test_a_whole_history_passes_the_audit(chain: Anvil) -> None:

@@ -18,6 +18,7 @@ from ledger.audit import AuditReport, audit
 from ledger.connection import Connection
 from ledger.devchain import running
 from ledger.errors import ChainUnavailable, LedgerError, NoAnswer, NoContract, WrongChain
+from ledger.finality import Finality
 from ledger.findings import CODES
 from ledger.rewards import deals_root, pack_scores
 from ledger.trail import MAX_PAGE_LOGS, Trail
@@ -455,6 +456,18 @@ def test_another_chain_id_is_found(told: Callable[[Lie], AuditReport]) -> None:
 def test_more_blocks_than_a_chain_has_are_not_looked_through(told: Callable[[Lie], AuditReport], number: int) -> None:
     with pytest.raises(ChainUnavailable, match="no chain has"):
         told(on_answer("eth_blockNumber", lambda params, result: hex(number)))
+
+
+def test_a_chain_without_a_final_block_is_said_to_have_none(proxy: LyingProxy, recorded: Recorded) -> None:
+    with pytest.raises(ChainUnavailable, match="no final block yet, where finality is confirmations:1000"):
+        audit(proxy.url, recorded.roster.registry, finality=Finality(confirmations=1000))
+
+
+def test_what_is_not_final_is_not_audited(proxy: LyingProxy, recorded: Recorded) -> None:
+    # The last block holds a payment, and nothing after it.
+    (newest, older) = (audit(proxy.url, recorded.roster.registry, finality=Finality(k)) for k in (0, 1))
+    assert (older.ok, older.block) == (True, newest.block - 1)
+    assert older.members[1].claimed_wei < newest.members[1].claimed_wei
 
 
 def test_more_rounds_than_anybody_can_count_are_a_finding(
