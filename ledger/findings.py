@@ -6,6 +6,9 @@ from collections import Counter
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
+from eth_hash.auto import keccak
+
+from ledger import artifacts
 from ledger.thinned import Point
 
 MAX_FINDINGS: Final = 100
@@ -232,6 +235,9 @@ class AuditReport:
             "block_time": self.block_time,
             "checked": asdict(self.checked),
             "findings": [finding.as_json() for finding in self.findings],
+            "artifacts": {
+                name: "0x" + keccak(artifacts.load(name).deployed_bytecode).hex() for name in artifacts.NAMES
+            },
             "funded_wei": self.funded_wei,
             "members": [asdict(member) for member in self.members],
             "curves": asdict(self.curves),
@@ -267,6 +273,10 @@ class Notebook:
         if self.left_out:
             self.findings.append(Finding("findings.more", None, f"{self.left_out} more left out"))
         return AuditReport(not self.findings, chain_id, registry, block, self.checked, tuple(self.findings), **rest)
+
+
+def _code_digest(name: str) -> str:
+    return "0x" + keccak(artifacts.load(name).deployed_bytecode).hex()
 
 
 def shown(value: object) -> str:

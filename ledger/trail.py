@@ -205,8 +205,10 @@ class Trail:
             newest = quantity(self._ask("eth_blockNumber")) - finality.confirmations
         else:
             newest = self._connection.block_number(finality)
-        if not 0 <= newest <= MAX_BLOCK:
-            raise ChainUnavailable(f"no chain has {newest} blocks that are final; finality is {finality}")
+        if newest < 0:
+            raise ChainUnavailable(f"the chain has no final block yet, where finality is {finality}")
+        if newest > MAX_BLOCK:
+            raise ChainUnavailable(f"no chain has {newest} blocks")
         return newest
 
     def _header(self) -> dict[str, Any]:

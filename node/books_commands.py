@@ -8,8 +8,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+import structlog
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
     from ledger.books import Entry
     from ledger.client import LedgerClient
     from ledger.types import RoundRecord
+
+log = structlog.get_logger()
 
 POLL_SECONDS: Final = 2.0
 
@@ -90,13 +94,14 @@ def _client(folder: Path | None, rpc: str | None, registry: str | None) -> tuple
 
 def _follow(client: LedgerClient, names: Sequence[str], as_json: bool) -> None:
     from ledger.cursor import START
-    from ledger.errors import NoAnswer
+    from ledger.errors import ChainUnavailable
 
     position, told, is_new = START, client.next_round(), False
     while True:
         try:
             step = client.follow(position)
-        except NoAnswer:
+        except ChainUnavailable as error:
+            log.warning("ledger.unavailable", reason=str(error))
             time.sleep(POLL_SECONDS)
             continue
         if step.undone_from is not None and is_new:
@@ -168,9 +173,9 @@ def _record_json(record: RoundRecord, names: Sequence[str]) -> dict[str, Any]:
 
 
 def _table(title: str, columns: Sequence[str], left: Sequence[str] = ("member",)) -> Table:
-    table = Table(title=title, box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table = Table(title=escape(title), box=SIMPLE_HEAD, padding=(0, 0, 0, 0))
     for column in columns:
-        table.add_column(column, justify="left" if column in left else "right")
+        table.add_column(column, justify="left" if column in left else "right", no_wrap=column != "dealers")
     return table
 
 

@@ -30,6 +30,7 @@ log = structlog.get_logger()
 BUILTIN_TASKS = {"breast-cancer": "node.builtin:breast_cancer", "heart": "node.builtin:heart"}
 PAUSE_VARIABLE = "MYCELIA_PAUSE_AT"
 """ROUND:PHASE in which a node sleeps for a second, so that a test can end it there; @FILE for a file that says it."""
+_KEY_FILE_BYTES = 256
 _UINT64, _UINT128 = 2**64, 2**128
 
 
@@ -306,7 +307,8 @@ def _wei(ether: float, option: str) -> int:
 def read_hex_key(path: Path) -> bytes:
     """The private key in a file of hex digits."""
     try:
-        return parse_key(path.read_bytes().strip().removeprefix(b"0x"))
+        with path.open("rb") as file:
+            return parse_key(file.read(_KEY_FILE_BYTES).strip().removeprefix(b"0x"))
     except OSError as error:
         raise ConfigError(f"cannot read the key file {path}: {error.strerror}") from error
     except ValueError:

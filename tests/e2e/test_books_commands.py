@@ -104,7 +104,7 @@ def test_further_rounds_are_shown_as_they_are_recorded(url: str) -> None:
     assert [json.loads(line)["round"] for line in (first, second)] == [0, 1]
 
 
-def next_line(process: subprocess.Popen[str], seconds: float = 20) -> str:
+def next_line(process: subprocess.Popen[str], seconds: float = 60) -> str:
     assert process.stdout is not None
     end = time.monotonic() + seconds
     ready, _, _ = select.select([process.stdout], [], [], max(0.0, end - time.monotonic()))

@@ -6,7 +6,7 @@ import json
 import os
 import signal
 import subprocess
-import time
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,8 +17,8 @@ from urllib.request import Request, urlopen
 import pytest
 
 PACKAGES: Final = Path(__file__).parents[2] / "contracts" / "node_modules" / "@foundry-rs"
-START_SECONDS: Final = 15
-STOP_SECONDS: Final = 10
+START_SECONDS: Final = 60
+STOP_SECONDS: Final = 60
 
 KEYS: Final = (
     "0xac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80",
@@ -84,11 +84,13 @@ def anvil(*options: str, port: int = 0) -> Iterator[Anvil]:
 
 
 def _listening(process: subprocess.Popen[str], command: Sequence[str]) -> str:
-    end = time.monotonic() + START_SECONDS
     assert process.stdout is not None
-    for line in process.stdout:
-        if line.startswith("Listening on "):
-            return line.removeprefix("Listening on ").strip()
-        if time.monotonic() > end:
-            break
+    deadline = threading.Timer(START_SECONDS, process.kill)
+    deadline.start()
+    try:
+        for line in process.stdout:
+            if line.startswith("Listening on "):
+                return line.removeprefix("Listening on ").strip()
+    finally:
+        deadline.cancel()
     pytest.fail(f"anvil did not start: {' '.join(command)}")

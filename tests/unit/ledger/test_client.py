@@ -1,4 +1,4 @@
-"""The client against a development chain of its own: four members, real transactions, real refusals."""
+"""The client against a development chain and against anvil: four members, real transactions, real refusals."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import pytest
 from web3 import Web3
 
 from ledger.client import LedgerClient
+from ledger.connection import account_of
 from ledger.deploy import deploy, send_wei
 from ledger.devchain import DEV_KEYS, DevChain, DevServer, running
 from ledger.errors import (
@@ -24,6 +25,7 @@ from ledger.errors import (
 )
 from ledger.rewards import deals_root, pay, rewards_proof, rewards_root, scores_digest
 from ledger.types import EMPTY, SETTLED, STATISTICS, TRAINING, Member, Roster, RoundResult, VaultTerms, members_of
+from tests.helpers.anvil import anvil
 from tests.helpers.chain import address_of, compact_signature, key_of
 
 N = 4
@@ -49,10 +51,16 @@ def member(index: int) -> Member:
 MEMBERS = tuple(member(index) for index in range(N))
 
 
-@pytest.fixture(scope="module")
-def url() -> Iterator[str]:
-    with running() as server:
-        yield server.url
+@pytest.fixture(scope="module", params=["devchain", "anvil"])
+def url(request: pytest.FixtureRequest) -> Iterator[str]:
+    if request.param == "devchain":
+        with running() as server:
+            yield server.url
+        return
+    with anvil() as chain:
+        for key in DEV_KEYS[:3]:
+            chain.request("anvil_setBalance", account_of(key).address, hex(10**24))
+        yield chain.url
 
 
 @dataclass(frozen=True)
@@ -181,10 +189,12 @@ def test_a_claim_pays_the_registered_account_once(paid: tuple[Deployed, RoundRes
         client.claim(RELAYER, 2, cumulative[2], proof)
 
 
-def test_the_chain_ages_while_nobody_sends(url: str, deployed: Deployed) -> None:
-    before = deployed.client.block_timestamp()
-    Web3(Web3.HTTPProvider(url)).provider.make_request("evm_increaseTime", [hex(100)])
-    assert deployed.client.block_timestamp() >= before + 100
+def test_a_development_chain_ages_while_nobody_sends() -> None:
+    with running() as server:
+        client = LedgerClient(server.url, deploy(server.url, DEV_KEYS[0], MEMBERS, SPEC, TERMS, 0))
+        before = client.block_timestamp()
+        Web3(Web3.HTTPProvider(server.url)).provider.make_request("evm_increaseTime", [hex(100)])
+        assert client.block_timestamp() >= before + 100
 
 
 def test_a_little_ether_reaches_a_new_account_that_can_then_send(url: str, deployed: Deployed) -> None:

@@ -5,7 +5,9 @@ import re
 from pathlib import Path
 
 import pytest
+from eth_hash.auto import keccak
 
+from ledger.artifacts import NAMES, load
 from ledger.findings import CODES, MAX_FINDINGS, Notebook, advice, shown
 
 SOURCES = Path(__file__).parents[3] / "ledger"
@@ -41,6 +43,11 @@ def test_a_report_without_findings_is_ok_and_json() -> None:
     report = Notebook().report(1, "0x", 9)
     assert report.ok
     assert json.loads(json.dumps(report.as_json()))["findings"] == []
+
+
+def test_a_report_says_which_artifacts_it_compared_with() -> None:
+    told = Notebook().report(1, "0x", 9).as_json()["artifacts"]
+    assert told == {name: "0x" + keccak(load(name).deployed_bytecode).hex() for name in NAMES}
 
 
 def test_only_a_difference_becomes_a_finding() -> None:

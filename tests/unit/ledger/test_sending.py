@@ -92,8 +92,11 @@ def test_of_two_refusals_the_first_is_told(proxy: LyingProxy, key: PrivateKey, m
         send(connection, key)
 
 
-def test_a_lost_answer_to_a_transaction_that_arrived_is_not_sent_twice(proxy: LyingProxy, key: PrivateKey) -> None:
-    with told(proxy, on_answer("eth_sendRawTransaction", lambda params, tx: Refusal(-32000, "already known"))):
+@pytest.mark.parametrize("answer", [Refusal(-32000, "already known"), {}, "0x"])
+def test_a_lost_answer_to_a_transaction_that_arrived_is_not_sent_twice(
+    proxy: LyingProxy, key: PrivateKey, answer: object
+) -> None:
+    with told(proxy, on_answer("eth_sendRawTransaction", lambda params, tx: answer)):
         send(Connection(proxy.url), key, 5)
     connection = Connection(proxy.url)
     assert connection.next_nonce(address_of(key)) == 1

@@ -88,6 +88,12 @@ def test_numbers_that_no_chain_holds_are_named_before_anything_is_read(
         commands.deploy([], "http://127.0.0.1:1", tmp_path, None, rounds, commands.terms(ether, 0, 0), gas)
 
 
+@pytest.mark.skipif(not Path("/dev/zero").exists(), reason="there is no file without end here")
+def test_a_key_file_without_end_is_refused() -> None:
+    with pytest.raises(ConfigError, match="holds no private key"):
+        commands.read_hex_key(Path("/dev/zero"))
+
+
 @pytest.mark.parametrize("content", [b"", b"01" * 31, b"\x00\xff" * 16, b"00" * 32, "ä".encode() * 32])
 def test_a_deployers_key_that_is_none_is_not_shown(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "key"
