@@ -112,11 +112,15 @@ class Cluster:
             self.signal(member, signal.SIGCONT)
         self.processes.__exit__()
         self.proxies.__exit__()
+        assert self.chain.stdout is not None
+        self.chain.stdout.close()
 
     # --- setting up -------------------------------------------------------------------------------------------------
 
     def _set_up(self) -> None:
-        chain = self.processes.start(["devchain", "--port", "0"], self.folder / "devchain.log", stdout=subprocess.PIPE)
+        self.chain = self.processes.start(
+            ["devchain", "--port", "0"], self.folder / "devchain.log", stdout=subprocess.PIPE
+        )
         ports, rpc_ports = _free_ports(self.n), _free_ports(self.n)
         for member, hospital in enumerate(breast_cancer_hospitals(self.n, 1)):
             home = self.home(member)
@@ -130,8 +134,8 @@ class Cluster:
                 task="chaos_task:Slowable", options=options, seed=1, rest_seconds=0.2,
             )  # fmt: skip
             prepare(home, node, TIMING)
-        assert chain.stdout is not None
-        self.rpc = str(json.loads(chain.stdout.readline())["rpc"])
+        assert self.chain.stdout is not None
+        self.rpc = str(json.loads(self.chain.stdout.readline())["rpc"])
         rpc_place = ("127.0.0.1", int(self.rpc.rpartition(":")[2].rstrip("/")))
         members = [read_member(self.home(member) / "member.json", member) for member in range(self.n)]
         self.spec: TaskSpec = make_spec(builtin_task("breast-cancer", self.home(0)), ROUNDS)
