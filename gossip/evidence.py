@@ -42,7 +42,7 @@ from gossip.state import Context, Record
 Fault = tuple[int, str]
 """(member, reason), with the reasons that `Blame` has."""
 
-FindBlob = Callable[[bytes], bytes | None]
+FindBlob = Callable[[bytes], bytes | memoryview | None]
 """Public bytes by their digest, if they are at hand; they are compared with it here."""
 
 _M = TypeVar("_M", bound=AnyMessage)
@@ -136,7 +136,7 @@ class Evidence:
                 agrees = self._agrees(blob, complaint.subject, holder, proof)
                 yield (holder, "false complaint") if agrees else (complaint.subject, "share contradicts its proof")
 
-    def _agrees(self, blob: bytes, dealer: int, holder: int, proof: Proof) -> bool:
+    def _agrees(self, blob: bytes | memoryview, dealer: int, holder: int, proof: Proof) -> bool:
         try:
             share = shamir.read_blob(blob, self.layout, dealer, holder)
             return proofs.check_share(share, proof.polynomials, proof.freeze, proof.attempt, self.layout, holder)
@@ -218,7 +218,7 @@ class Evidence:
                 answers.setdefault(score.direction, {})[holder] = dict(score.answers)
         return answers
 
-    def _blob(self, name: bytes) -> bytes | None:
+    def _blob(self, name: bytes) -> bytes | memoryview | None:
         blob = self.find_blob(name)
         return blob if blob is not None and blob_digest(blob) == name else None
 

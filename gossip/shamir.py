@@ -177,16 +177,18 @@ def blob_size(layout: Layout, dealer: int, holder: int) -> int:
     return PREFIX_BYTES + WORD_BYTES * layout.total_blocks
 
 
-def is_blob(blob: bytes, layout: Layout, dealer: int, holder: int) -> bool:
+def is_blob(blob: bytes | memoryview, layout: Layout, dealer: int, holder: int) -> bool:
     """Whether the bytes can be what `dealer` sends to `holder`, by their size and by whose they say they are."""
-    return len(blob) == blob_size(layout, dealer, holder) and blob.startswith(_owner(dealer, holder))
+    return len(blob) == blob_size(layout, dealer, holder) and bytes(blob[: PREFIX_BYTES - NONCE_BYTES]) == _owner(
+        dealer, holder
+    )
 
 
 def _owner(dealer: int, holder: int) -> bytes:
     return bytes([FORMAT, dealer, holder])
 
 
-def open_blob(blob: bytes, layout: Layout, dealer: int, holder: int) -> Words:
+def open_blob(blob: bytes | memoryview, layout: Layout, dealer: int, holder: int) -> Words:
     """The share (total_blocks,) in a blob.
 
     Raises:
@@ -197,7 +199,7 @@ def open_blob(blob: bytes, layout: Layout, dealer: int, holder: int) -> Words:
     return words
 
 
-def read_blob(blob: bytes, layout: Layout, dealer: int, holder: int) -> WordSource:
+def read_blob(blob: bytes | memoryview, layout: Layout, dealer: int, holder: int) -> WordSource:
     """The share (total_blocks,) in a blob, as one row that is read piece by piece.
 
     Raises:
@@ -206,14 +208,14 @@ def read_blob(blob: bytes, layout: Layout, dealer: int, holder: int) -> WordSour
     return _OneRow(_words_of(blob, layout, dealer, holder))
 
 
-def _words_of(blob: bytes, layout: Layout, dealer: int, holder: int) -> WireWords | WordStreams:
+def _words_of(blob: bytes | memoryview, layout: Layout, dealer: int, holder: int) -> WireWords | WordStreams:
     body = _body(blob, layout, dealer, holder)
     if holder in layout.parameters.seeded_holders(dealer):
         return WordStreams((bytes(body),))
     return WireWords(body, layout.total_blocks)
 
 
-def _body(blob: bytes, layout: Layout, dealer: int, holder: int) -> memoryview:
+def _body(blob: bytes | memoryview, layout: Layout, dealer: int, holder: int) -> memoryview:
     """What follows the prefix: a seed or a share."""
     if not is_blob(blob, layout, dealer, holder):
         expected = blob_size(layout, dealer, holder)
@@ -260,7 +262,7 @@ class PartialSum:
         self._total = np.zeros(layout.blocks, dtype=np.uint32)
         self._count = 0
 
-    def add(self, dealer: int, blob: bytes) -> None:
+    def add(self, dealer: int, blob: bytes | memoryview) -> None:
         """Add the share that `dealer` sent.
 
         Raises:

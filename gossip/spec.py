@@ -117,7 +117,7 @@ class TaskSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         return self.clip_norm_micro
 
 
-def digest(domain: str, *parts: bytes) -> bytes:
+def digest(domain: str, *parts: bytes | memoryview) -> bytes:
     """BLAKE3 over `parts`, each preceded by its length, under a domain of its own; 32 bytes."""
     hasher = blake3(derive_key_context=f"mycelia 1 {domain}")
     for part in parts:
@@ -136,6 +136,6 @@ def blob_hasher(size: int) -> blake3:
     return hasher("blob", size)
 
 
-def blob_digest(data: bytes) -> bytes:
+def blob_digest(data: bytes | memoryview) -> bytes:
     """What shares, partial sums and model files are named and fetched by; 32 bytes."""
     return digest("blob", data)

@@ -120,7 +120,7 @@ def _after_round(learner: TaskLearner, store: Store, spec: TaskSpec, result: Rou
     model = store.get(result.model)
     if model is None or not len(learner.rows.test_y):
         return {}
-    found = metrics.accuracy(learner.predict(model, learner.rows.test_x), learner.rows.test_y)
+    found = metrics.accuracy(learner.predict(bytes(model), learner.rows.test_x), learner.rows.test_y)
     return {"own_accuracy": round(found, 4)}
 
 

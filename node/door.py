@@ -103,13 +103,14 @@ class Door:
         node = self._node
         own = None if node.current is None else node.current.current.own_shares
         holder = node.admission.index_of(peer_id)
+        found: bytes | memoryview | None
         if own is not None and holder is not None and own[holder] == digest:
             found = await node.at_the_vectors(partial(node.workshop.share_of, holder, digest))
         else:
             found = await node.at_the_disk(partial(self._find_public, digest))
         return None if found is None else Stored(found)
 
-    def _find_public(self, digest: bytes) -> bytes | None:
+    def _find_public(self, digest: bytes) -> bytes | memoryview | None:
         node = self._node
         model = node.store.checkpoint(digest)
         if model is not None or node.current is None:

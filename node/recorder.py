@@ -26,7 +26,7 @@ class Recorder:
         find_blob: public bytes by their digest, if they are stored.
     """
 
-    def __init__(self, folder: Path, find_blob: Callable[[bytes], bytes | None]) -> None:
+    def __init__(self, folder: Path, find_blob: Callable[[bytes], bytes | memoryview | None]) -> None:
         self._folder = folder / FOLDER
         self._find_blob = find_blob
 
@@ -46,7 +46,7 @@ class Recorder:
             raise StoreError(f"cannot write the round's record in {self._folder}: {error.strerror}") from error
 
 
-def _write(path: Path, data: bytes) -> None:
+def _write(path: Path, data: bytes | memoryview) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_suffix(".part")
     with draft.open("wb") as file:

@@ -61,7 +61,7 @@ from node.store import Store
 from node.sync import Exchange, summarise
 from node.transfers import IsWanted, Transfers
 from node.watch import TrainingStopped, Watch
-from node.workshop import MissingModel, Workshop
+from node.workshop import MissingModel, Share, Workshop
 
 log = structlog.get_logger()
 
@@ -382,7 +382,7 @@ class Node:
         data = self.store.get(name)
         if data is None:
             raise MissingModel(name)
-        return data
+        return bytes(data)
 
     def enqueue(self, event: Event, round_id: int | None = None) -> bool:
         """Have something handled, after what waits already; `round_id` if it means nothing in any other round.
@@ -515,7 +515,7 @@ class Node:
     async def _push_shares(self) -> None:
         round_id = self.round
 
-        def make() -> list[tuple[int, bytes, bytes]]:
+        def make() -> list[Share]:
             return list(self.workshop.shares()) if self.workshop.start.round == round_id else []
 
         shares = await trio.to_thread.run_sync(make, limiter=self._vectors)

@@ -20,10 +20,12 @@ import msgspec
 
 from gossip.spec import blob_digest
 from node.errors import StoreError
+from node.largeblobs import LARGE_BYTES, LargeBlobs
 
 STORE_FILE = "node.store"
 _VERSION = 2
 _T = TypeVar("_T")
+_Data = TypeVar("_Data", bytes, memoryview)
 _ROUNDS_KEPT = 2
 _MODELS_KEPT = 4
 
@@ -65,6 +67,7 @@ class Store:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._large = LargeBlobs(path.with_suffix(".blobs"))
         self._lock = threading.Lock()
         self._lock_file = self._lock_folder()
         # A store that was refused must not keep its folder locked.
@@ -109,6 +112,8 @@ class Store:
             db.execute("DELETE FROM events WHERE round < ?", (round_id,))
             for table in ("blobs", "secrets"):
                 db.execute(f"DELETE FROM {table} WHERE round < ?", (round_id - _ROUNDS_KEPT,))
+        with self._errors():
+            self._large.forget_before(round_id - _ROUNDS_KEPT)
 
     def current_round(self) -> tuple[int, bytes] | None:
         """The latest round begun and its start; None in a new store."""
@@ -129,15 +134,23 @@ class Store:
 
     # --- blobs ----------------------------------------------------------------------------------------------------
 
-    def put(self, name: bytes, round_id: int, data: bytes) -> None:
+    def put(self, name: bytes, round_id: int, data: bytes | memoryview) -> None:
         """Keep bytes by name until two rounds later."""
+        if len(data) >= LARGE_BYTES:
+            with self._errors():
+                self._large.put(name, round_id, data)
+            return
         with self._change() as db:
             db.execute("INSERT OR REPLACE INTO blobs VALUES (?, ?, ?)", (name, round_id, data))
 
-    def get(self, name: bytes) -> bytes | None:
-        """What was put, if it is still kept."""
+    def get(self, name: bytes) -> bytes | memoryview | None:
+        """What was put, if it is still kept; of a large blob a view, not a copy."""
         row = self._row("SELECT data FROM blobs WHERE name = ?", name)
-        return None if row is None else self._checked(name, bytes(row[0]))
+        if row is not None:
+            return self._checked(name, bytes(row[0]))
+        with self._errors():
+            found = self._large.get(name)
+        return None if found is None else self._checked(name, found)
 
     def put_secret(self, what: str, round_id: int, data: bytes) -> None:
         """Keep what never leaves this node until two rounds later."""
@@ -236,7 +249,7 @@ class Store:
             raise StoreError(f"cannot lock {path}: {error.strerror}") from error
         return descriptor
 
-    def _checked(self, name: bytes, data: bytes) -> bytes:
+    def _checked(self, name: bytes, data: _Data) -> _Data:
         if blob_digest(data) != name:
             raise self._damaged(f"what is named {name.hex()[:16]}... has another digest")
         return data
@@ -272,7 +285,10 @@ class Store:
         except sqlite3.DatabaseError as error:
             raise StoreError(f"{self._path} is not a node's store, or is damaged: {error}") from error
         except OSError as error:
-            raise StoreError(f"cannot open {self._path}: {error.strerror}") from error
+            where = error.filename or self._path
+            raise StoreError(
+                f"cannot use {where}: {error.strerror}; make it so and start again, nothing was lost"
+            ) from error
 
     def _rows(self, query: str, *values: Any) -> list[Any]:
         with self._lock, self._errors():

@@ -12,7 +12,8 @@ from gossip.errors import PeerUnreachable, TransferRefused
 from gossip.messages import Complaint
 from gossip.session import Session
 from gossip.transport.host import Transport
-from gossip.transport.payloads import Source
+from gossip.transport.payloads import Made
+from node.workshop import Share
 
 RETRY_SECONDS = 0.5
 """Before the same bytes are asked for, or offered, again."""
@@ -28,14 +29,13 @@ class Transfers:
         self._peer_id_of = peer_id_of
         self._me = me
 
-    async def push_shares(
-        self, round_id: int, shares: Iterable[tuple[int, bytes, bytes | Source]], is_wanted: IsWanted
-    ) -> None:
-        """Give each holder its share: (holder, digest, bytes, or what makes them)."""
+    async def push_shares(self, round_id: int, shares: Iterable[Share], is_wanted: IsWanted) -> None:
+        """Give each holder its share, made while it is on its way."""
         header = msgspec.msgpack.encode((round_id, self._me))
         async with trio.open_nursery() as nursery:
-            for holder, name, blob in shares:
-                push = partial(self._transport.push, self._peer_id_of(holder), header, blob, name)
+            for share in shares:
+                source = Made(share.size, share.chunks)
+                push = partial(self._transport.push, self._peer_id_of(share.holder), header, source, share.name)
                 nursery.start_soon(_push, push, is_wanted)
 
     async def fetch(self, name: bytes, size: int, members: Iterable[int], is_wanted: IsWanted) -> bytes | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 import msgspec
@@ -104,6 +105,26 @@ class PublicSums:
     gradient_weight: int
 
 
+@dataclass(frozen=True, slots=True)
+class Share:
+    """A share on its way to its holder, made piece by piece whenever it is sent.
+
+    Attributes:
+        name: digest of its bytes.
+        size: of all of it, in bytes.
+        chunks: makes the pieces, the same each time; safe in any thread.
+    """
+
+    holder: int
+    name: bytes
+    size: int
+    chunks: Callable[[], Iterator[bytes]]
+
+    def data(self) -> bytes:
+        """All of it at once."""
+        return b"".join(self.chunks())
+
+
 class Learner(Protocol):
     """The part of a member that has data and a model."""
 
@@ -123,8 +144,8 @@ class Blobs(Protocol):
     def put(self, name: bytes, round_id: int, data: bytes) -> None:
         """Store durably."""
 
-    def get(self, name: bytes) -> bytes | None:
-        """What is stored, if it is."""
+    def get(self, name: bytes) -> bytes | memoryview | None:
+        """What is stored, if it is; of what is large a view."""
 
     def put_secret(self, what: str, round_id: int, data: bytes) -> None:
         """Store durably what never leaves this member."""
@@ -162,7 +183,7 @@ class Workshop:
         if model is None:
             raise MissingModel(start.model)
         self.start = start
-        self.model = model
+        self.model = bytes(model)
         self.kind = self.identity.spec.kind(start.round)
         self.layout = self._layout(start.round)
         self._dealing = None
@@ -219,13 +240,13 @@ class Workshop:
         self.blobs.put(name, self.start.round, data)
         return PayloadArrived(name)
 
-    def shares(self) -> Iterator[tuple[int, bytes, bytes]]:
-        """(holder, digest, bytes) of each other member's share of the own dealing, made one at a time."""
+    def shares(self) -> Iterator[Share]:
+        """Each other member's share of the own dealing."""
         dealing = self._own_dealing()
         for holder in range(self.layout.parameters.n):
             if holder != self.identity.me:
-                blob = dealing.blob(holder)
-                yield holder, blob_digest(blob), blob
+                size = shamir.blob_size(self.layout, self.identity.me, holder)
+                yield Share(holder, dealing.digests[holder], size, partial(dealing.blob_chunks, holder))
 
     def share_of(self, holder: int, name: bytes) -> bytes | None:
         """The holder's own share if that is what `name` asks for; nobody else's is ever given."""
@@ -346,7 +367,7 @@ class Workshop:
     def _open_own(self, name: bytes, dealer: int, layout: Layout) -> Words:
         return shamir.open_blob(self._stored(name), layout, dealer, self.identity.me)
 
-    def _stored(self, name: bytes) -> bytes:
+    def _stored(self, name: bytes) -> bytes | memoryview:
         blob = self.blobs.get(name)
         if blob is None:
             raise LookupError(f"the blob {name.hex()} is not in the store")
@@ -461,7 +482,7 @@ class Workshop:
         if self._scoring is None:
             data = self.blobs.get(model)
             if data is not None:
-                self._set_direction(self.learner.public_sums(data), model)
+                self._set_direction(self.learner.public_sums(bytes(data)), model)
         return self._terms()
 
     def _terms(self) -> scores.Terms | None:

@@ -372,10 +372,10 @@ class World:
                 for envelope in envelopes:
                     self._send(self._latency(), self.nodes[member], Heard(envelope))
             case PushShares():
-                for holder, _, blob in node.workshop.shares():
-                    self.uploaded[node.me] += len(blob)
+                for share in node.workshop.shares():
+                    self.uploaded[node.me] += share.size
                     if self._chance.random() >= self.scenario.loss:
-                        self._push(node, self.nodes[holder], node.round, blob)
+                        self._push(node, self.nodes[share.holder], node.round, share.data())
             case FetchShare(dealer, name):
                 self._fetch_share(node, self.nodes[dealer], name, node.round)
             case FetchPayload():

@@ -30,9 +30,9 @@ class Source(Protocol):
 
 
 class Stored:
-    """A payload that is in memory."""
+    """A payload that is in memory, or mapped into it."""
 
-    def __init__(self, data: bytes) -> None:
+    def __init__(self, data: Piece) -> None:
         self._data = data
 
     @property

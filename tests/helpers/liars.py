@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 from msgspec import structs
@@ -131,6 +131,9 @@ class UnequalDealing:
     def blob(self, holder: int) -> bytes:
         return self._blob if holder == self._victim else self._honest.blob(holder)
 
+    def blob_chunks(self, holder: int) -> Iterator[bytes]:
+        yield self.blob(holder)
+
     def __getattr__(self, name: str) -> object:
         return getattr(self._honest, name)
 
@@ -200,7 +203,7 @@ def deal_late(world: World, dealer: int, victim: int, *, never_in_round: int | N
     def is_held_back(holder: int) -> bool:
         return holder == victim and (never_in_round is None or workshop.start.round == never_in_round)
 
-    workshop.shares = lambda: (share for share in shares() if not is_held_back(share[0]))  # type: ignore[method-assign]
+    workshop.shares = lambda: (share for share in shares() if not is_held_back(share.holder))  # type: ignore[method-assign]
 
     def late_share_of(holder: int, name: bytes) -> bytes | None:
         heard = {} if receiver.session is None else receiver.session.current.records(Kind.RECEIPT)

@@ -19,7 +19,7 @@ from gossip.spec import RoundKind, TaskSpec, blob_digest, blob_hasher
 from gossip.state import Timing
 from gossip.statements import Domain, address_of, sign
 from gossip.transport import PeerAddress, Statistics, peer_id_of
-from gossip.transport.payloads import Memory, Partial
+from gossip.transport.payloads import Memory, Partial, Source
 from ledger.types import Member, Roster, VaultTerms
 from node.progress import Progress
 from node.recorder import Recorder
@@ -108,14 +108,15 @@ class MemoryTransport:
             if peer_id != self._me and to in (None, peer_id):
                 peer._send.send_nowait((self._me, message))
 
-    async def push(self, peer_id: str, header: bytes, payload: bytes, payload_digest: bytes) -> None:
+    async def push(self, peer_id: str, header: bytes, payload: Source, payload_digest: bytes) -> None:
         await trio.lowlevel.checkpoint()
         handlers = self._peer(peer_id)
-        reason = handlers.judge_offer(self._me, header, len(payload), payload_digest)
+        reason = handlers.judge_offer(self._me, header, payload.size, payload_digest)
         if reason is not None:
             raise TransferRefused(reason)
-        sink = handlers.open_sink(len(payload))
-        sink.write(payload)
+        sink = handlers.open_sink(payload.size)
+        for piece in payload.pieces(0):
+            sink.write(bytes(piece))
         await handlers.on_payload(self._me, header, sink)
 
     def new_download(self, size: int) -> Partial:

@@ -95,7 +95,7 @@ def withholding(n: int, liar: int, rounds: int) -> World:
     workshop = world.nodes[liar].workshop
     victims = [member for member in range(n) if member != liar][: n - Parameters.of_size(n).min_holders]
     shares, share_of = workshop.shares, workshop.share_of
-    workshop.shares = lambda: (share for share in shares() if share[0] not in victims)  # type: ignore[method-assign]
+    workshop.shares = lambda: (share for share in shares() if share.holder not in victims)  # type: ignore[method-assign]
     workshop.share_of = (  # type: ignore[method-assign]
         lambda holder, name: None if holder in victims else share_of(holder, name)
     )

@@ -14,6 +14,7 @@ import pytest
 from gossip.spec import blob_digest
 from node.errors import ConfigError, StoreError
 from node.keys import create_keys, load_keys
+from node.largeblobs import LARGE_BYTES
 from node.store import Store
 
 DATA, MODEL = blob_digest(b"data"), blob_digest(b"model")
@@ -211,3 +212,45 @@ def test_full_disk_is_named_and_loses_nothing(tmp_path: Path) -> None:
     assert store.events(1) == [(1.0, b"said")]
     store.close()
     assert (tmp_path / "node.store").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_large_blob_is_a_file_of_its_own_and_comes_back_as_a_view(tmp_path: Path) -> None:
+    data = bytes(range(256)) * (LARGE_BYTES // 256)
+    name = blob_digest(data)
+    store = Store(tmp_path / "node.store")
+    store.put(name, 3, data)
+    found = store.get(name)
+    assert isinstance(found, memoryview)
+    (path,) = tmp_path.glob("node.blobs/*/*")
+    assert (path.stat().st_mode & 0o777, path.parent.stat().st_mode & 0o777) == (0o600, 0o700)
+    store.begin_round(6, b"")
+    assert store.get(name) is None
+    assert found == data, "who reads it still can"
+    store.close()
+
+
+@pytest.mark.parametrize("damage", ["half", "changed"])
+def test_a_large_blob_that_was_damaged_is_named(tmp_path: Path, damage: str) -> None:
+    data = bytes(LARGE_BYTES)
+    store = Store(tmp_path / "node.store")
+    store.put(blob_digest(data), 0, data)
+    (path,) = tmp_path.glob("node.blobs/*/*")
+    path.write_bytes(data[: LARGE_BYTES // 2] if damage == "half" else b"\1" + data[1:])
+    with pytest.raises(StoreError, match="is damaged"):
+        store.get(blob_digest(data))
+    store.close()
+
+
+def test_a_large_blob_that_finds_no_room_leaves_no_half_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    store = Store(tmp_path / "node.store")
+    data = bytes(LARGE_BYTES)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        with pytest.raises(StoreError, match="No space left"):
+            store.put(blob_digest(data), 0, data)
+    assert not list(tmp_path.glob("node.blobs/*/*"))
+    assert store.get(blob_digest(data)) is None
+    store.close()
