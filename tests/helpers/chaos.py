@@ -1,16 +1,36 @@
-"""Random worlds in which all goes wrong at once: liars, members that are gone, and others that crash and come back."""
+"""Random worlds in which all goes wrong at once: liars, members that are gone, and others that crash and come back.
+
+What is required of naming, beside that no honest member is named:
+
+- Two versions of a statement of which honest members hold different ones when the last round has ended and they have
+  gone on exchanging for a while: a member that is up has named their sender.  In earlier rounds an auditor finds them
+  in the honest members' records.
+- A share that an honest holder found to contradict its dealer's Proof: its dealer is named.
+- In a calm world, where nobody stops and nothing is slow or lost, every member whose work was false.
+
+It cannot be required otherwise.  Two versions of which one reached nobody that is honest and up, or reached it after
+the last statement of a round was passed on, are one version to all who could tell.  A partial sum, piece or answer is
+judged only by who fetches it, against 2t + k (2t + 2k - 1) others that came in time; where messages take seconds and
+members stop, a false one may come when the sum is open.  What is withheld is missing, and no fault.
+
+What is required of progress: members that all do as they should, with the disks that chaos left, settle one of the next
+two rounds; an abandoned one is none.  A sum that was abandoned may forbid a first set; nothing is open after two.
+Nothing is required while up to t members lie: they may void every round in which they deal (DESIGN 7).
+"""
 
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from msgspec import structs
 
-from gossip.events import Announce, Effect, Tell
+from gossip.events import Announce, Effect, Event, Tell, Work
 from gossip.messages import Commit, Confirm, Message, Propose, decode_message, value_digest
 from gossip.parameters import Parameters
+from gossip.review import review
 from gossip.statements import Kind
+from node.workshop import Workshop
 from sim.world import Crash, Scenario, SimulatedNode, World
 from tests.helpers import liars
 from tests.helpers.learners import KnownLearner, first_model, small_spec
@@ -37,6 +57,76 @@ def chaotic_world(seed: int, n: int) -> World:
     for member in false:
         _lie_at_work(chance, world, member)
     return world
+
+
+def calm_world(seed: int, n: int) -> tuple[World, set[int]]:
+    """Up to t members work falsely and nothing else goes wrong; with those that have done so, as the world goes on."""
+    chance, t = random.Random(seed), Parameters.of_size(n).privacy_threshold
+    false = chance.sample(range(n), chance.randint(1, t))
+    scenario = Scenario(lies={member: _as_ever for member in false})
+    world = _world(n, 2, scenario, saved=_world(n, 1, seed=seed).run(300).save(), seed=seed)
+    done: set[int] = set()
+    for member in false:
+        for lie in chance.sample(WORK, chance.randint(1, 2)):
+            liars.lie_at_work(world, member, _noting(lie, member, done))
+    return world, done
+
+
+def world_after(world: World, rounds: int) -> World:
+    """The members of a world as its end left their disks; from then on nobody lies or stops and nothing is lost."""
+    n, last = len(world.nodes), world.last_round + rounds
+    return _world(n, last, saved=world.save(), seed=world.seed)
+
+
+def assert_named(world: World) -> None:
+    """Whoever told honest members different things, or dealt what contradicts its Proof, was named."""
+    honest = [node for node in world.nodes if node.me not in world.scenario.lies]
+    states = [node.session.current for node in honest if node.session is not None]
+    states = [state for state in states if state.context.round == world.last_round]
+    versions: dict[tuple[int, Kind, int, int], set[bytes]] = {}
+    for state in states:
+        for key, records in state.heard.items():
+            for sender, record in records.items():
+                versions.setdefault((sender, *key), set()).add(record.digest)
+    two_faced = {key[0] for key, digests in versions.items() if len(digests) > 1}
+    false = {dealer for state in states for (dealer, _, _), agrees in state.checked.items() if not agrees}
+    named = {member for state in states for member, _ in state.blamed}
+    assert two_faced <= named, f"members {two_faced - named} said two things to honest members, and nobody named them"
+    assert false <= named, f"members {false - named} dealt false shares, and nobody named them"
+    for round_id in range(world.last_round):
+        assert_named_in_records(honest, round_id)
+
+
+def assert_named_in_records(honest: list[SimulatedNode], round_id: int) -> None:
+    """Two versions of a statement in the records of a round make an auditor name who said them."""
+    records = [node.records[round_id] for node in honest if round_id in node.records]
+    versions: dict[tuple[int, Kind, int, int], set[bytes]] = {}
+    for record in records:
+        for envelope in record.statements:
+            message = decode_message(envelope.body)
+            versions.setdefault((envelope.sender, *message.key), set()).add(envelope.body)
+    two_faced = {key[0] for key, bodies in versions.items() if len(bodies) > 1}
+    if two_faced:
+        evidence = {name: data for node in honest for name, data in node.evidence.items()}
+        found = review(records, honest[0].identity, evidence.get, b"\1" * 32)
+        named = {member for member, _ in found.faults}
+        assert two_faced <= named, f"round {round_id}: no auditor names members {two_faced - named}"
+
+
+def _noting(
+    lie: Callable[[Workshop, Work, Event | None], Event | None], member: int, done: set[int]
+) -> Callable[[Workshop, Work, Event | None], Event | None]:
+    def noting(workshop: Workshop, work: Work, event: Event | None) -> Event | None:
+        answer = lie(workshop, work, event)
+        if answer != event:
+            done.add(member)
+        return answer
+
+    return noting
+
+
+def _as_ever(node: SimulatedNode, effects: list[Effect]) -> list[Effect]:
+    return effects
 
 
 def _world(n: int, last_round: int, scenario: Scenario | None = None, **options: object) -> World:

@@ -7,7 +7,8 @@ from functools import cache
 
 from msgspec import structs
 
-from gossip.messages import Message, decode_message, message_digest
+from gossip.events import Announce, Tell
+from gossip.messages import SET, Commit, Message, Reveal, decode_message, message_digest
 from gossip.review import review
 from gossip.state import PHASES, Record, RoundState
 from gossip.statements import Kind
@@ -70,7 +71,24 @@ def assert_agreement(world: World, *, liars: frozenset[int] = frozenset()) -> No
     twice = [first.sender for first, _ in world.contradictions if first.sender not in liars]
     assert not twice, f"members {twice} said two different things"
     assert world.blamed() <= liars, f"honest members {world.blamed() - liars} were blamed"
+    assert_reveals(world, liars)
     assert_records(world, liars)
+
+
+def assert_reveals(world: World, liars: frozenset[int]) -> None:
+    """Whenever an honest member revealed anything, a quorum had said its Commits to that very set."""
+    commits: dict[tuple[int, int, bytes], set[int]] = {}
+    for at, _, effect in world.trace:
+        envelopes = (effect.envelope,) if isinstance(effect, Announce) else ()
+        for envelope in effect.envelopes if isinstance(effect, Tell) else envelopes:
+            message = decode_message(envelope.body)
+            if isinstance(message, Commit) and message.subject == SET:
+                commits.setdefault((message.round, message.attempt, message.value), set()).add(envelope.sender)
+            elif isinstance(message, Reveal) and envelope.sender not in liars:
+                most = max((len(members) for (of, _, value), members in commits.items()
+                            if (of, value) == (message.round, message.value)), default=0)  # fmt: skip
+                quorum = world.nodes[envelope.sender].identity.parameters.quorum
+                assert most >= quorum, f"member {envelope.sender} revealed at {at:.1f} s after {most} Commits"
 
 
 def assert_records(world: World, liars: frozenset[int]) -> None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -231,3 +233,13 @@ def test_recombining_takes_exactly_the_threshold() -> None:
         recombine({**{j: sums[j] for j in range(3)}, 9: sums[0]}, layout)
     with pytest.raises(LocalError):
         recombine({**{j: sums[j] for j in range(3)}, 3: np.zeros(3, np.uint32)}, layout)
+
+
+def test_who_guesses_an_update_is_not_told_by_a_share_digest_that_the_guess_is_right() -> None:
+    """Protocol analysis, P9: t colluders with a right guess can compute every share, and its digest if it were bare."""
+    dealt = some_dealing()
+    guess = Dealing(dealt.layout, dealt.dealer, replace(dealt.secrets, nonces=(bytes(16),) * 8))
+    for holder in range(8):
+        assert guess.blob(holder)[PREFIX_BYTES:] == dealt.blob(holder)[PREFIX_BYTES:]
+        assert guess.digests[holder] != dealt.digests[holder]
+    assert len(set(dealt.secrets.nonces)) == 8
