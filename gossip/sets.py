@@ -165,8 +165,10 @@ def is_justified(turn: Turn, attempt: int, value: Value) -> bool:
 
 def _covers(turn: Turn, value: SetValue, holder: int, name: bytes) -> bool:
     receipt = turn.find(Receipt, holder, name)
-    # [REJECT] Each Receipt that a set names was heard, and is of this Freeze
-    if receipt is None or receipt.freeze != value.freeze:
+    if receipt is None:
+        return False
+    # [REJECT] Each Receipt that a set names is of this Freeze
+    if receipt.freeze != value.freeze:
         return False
     # [REJECT] Each Receipt that a set names covers every dealer of the set
     return set(value.proofs) <= set(receipt.proofs)
