@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -56,6 +57,12 @@ def evidence(
     changed = [(member, change(member, message)) for member, message in said()]
     envelopes = [signed(world.nodes[member], message) for member, message in (*changed, *more) if message is not None]
     return Evidence.of(context, layout, envelopes, (blobs or {}).get)
+
+
+def apart_from(members: frozenset[int], found: Evidence) -> Evidence:
+    """What the others say, where these members are proven false."""
+    others = tuple(record for record in found.statements if record.envelope.sender not in members)
+    return replace(found, statements=others, excluded=len(members))
 
 
 def final_name() -> bytes:
@@ -157,8 +164,21 @@ def test_a_partial_sum_is_judged_if_it_is_over_the_final_set_and_of_nobody_prove
     blobs, name, fault = {blob_digest(JUNK): JUNK}, final_name(), (HOLDER, "false partial sum")
     assert faults(change=changed(name), blobs=blobs) == {fault}
     assert not faults(change=changed(D), blobs=blobs)
-    false = evidence(change=changed(name), blobs=blobs)
-    assert not list(false._by_sums(name, frozenset({HOLDER}), b"\1" * 32))
+    found = evidence(change=changed(name), blobs=blobs)
+    assert not list(apart_from(frozenset({HOLDER}), found)._by_sums(name, b"\1" * 32))
+
+
+def test_each_version_of_what_a_member_proven_false_revealed_is_judged() -> None:
+    """Whoever heard the false version first blames it for that, and the record holds both."""
+    reveal, _ = the(Reveal, HOLDER)
+    false = structs.replace(reveal, pieces=(blob_digest(JUNK),))
+    for versions in ((reveal, false), (false, reveal)):
+        found = evidence(
+            *((HOLDER, version) for version in versions),
+            change=lambda member, message: None if (member, message) == (HOLDER, reveal) else message,
+            blobs={blob_digest(JUNK): JUNK},
+        ).faults(final_name(), b"\1" * 32)
+        assert found == {(HOLDER, "equivocation"), (HOLDER, "false partial sum")}
 
 
 def rebuilt() -> bytes:
@@ -195,7 +215,7 @@ def pieces_shown(
         over = checked if checked is not None and node.me in (off or {}) else name
         said.append((node.me, Check(context.config, ROUND, over, ((0, blob_digest(piece), answer),))))
     blobs = {blob_digest(piece): piece} if is_here else {}
-    return set(evidence(*said, blobs=blobs)._by_pieces(name, false))
+    return set(apart_from(false, evidence(*said, blobs=blobs))._by_pieces(name))
 
 
 def test_a_piece_is_shown_to_be_false_by_its_bytes_and_the_holders_answers() -> None:
@@ -207,7 +227,7 @@ def test_a_piece_is_shown_to_be_false_by_its_bytes_and_the_holders_answers() -> 
     assert not pieces_shown(other, value=D)
     assert not pieces_shown(other, maker=1), "there is no such piece"
     unchecked = evidence((0, Piece(evidence().context.config, ROUND, final_name(), D)))
-    assert not list(unchecked._by_pieces(final_name(), frozenset()))
+    assert not list(unchecked._by_pieces(final_name()))
 
 
 def test_a_piece_that_cannot_be_read_is_false_even_of_a_sum_that_is_zero() -> None:
@@ -232,5 +252,5 @@ def test_a_score_answer_is_judged_if_it_is_of_the_scored_round_and_of_nobody_pro
 
     assert faults(change=changed(ROUND - 1)) == {(HOLDER, "false score answer")}
     assert not faults(change=changed(ROUND))
-    (answers,) = evidence().score_answers(frozenset({HOLDER})).values()
-    assert set(answers) == {0, 1, 2}
+    assert apart_from(frozenset({HOLDER}), evidence()).opened_scores() == evidence().opened_scores()
+    assert evidence().opened_scores() is not None
