@@ -44,7 +44,7 @@ def fault_of(context: Context, sender: int, message: AnyMessage) -> str | None:
             # [REJECT] A complaint is about a member
             return "complained of nobody"
         case Proof() if len(message.polynomials) != context.proof_bytes:
-            # [REJECT] A Proof has a polynomial for each segment and repetition
+            # [REJECT] A Proof has a polynomial for each repetition
             return "proof of a wrong size"
         case Propose():
             return agreement.validate_propose(context, sender, message)

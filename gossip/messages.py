@@ -303,7 +303,7 @@ class Proof(Message, frozen=True, tag=int(Kind.PROOF)):
 
     Attributes:
         freeze: digest of the Freeze that it answers.
-        polynomials: canonical words of segments x repetitions polynomials.
+        polynomials: canonical words of rho polynomials.
     """
 
     kind = Kind.PROOF

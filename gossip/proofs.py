@@ -1,13 +1,13 @@
 """Proofs that a dealing is consistent: random combinations of its blocks, masked, opened as polynomials.
 
-The challenge fixes, for each segment and each of rho repetitions, one coefficient per payload block.  The
+The challenge fixes, for each of rho repetitions, one coefficient per payload block.  The
 dealer publishes the combination of the block polynomials plus a mask block used for nothing else, so a
 uniformly random polynomial of degree t + k - 1; each holder combines its share alike and compares at its
 own point.  A dealing whose shares of honest holders lie on no polynomials of that degree passes with
 probability about (2 / p) ** rho.
 
-Coefficients are the products of two vectors: block 128 * i + j of the segment has outer[i] * inner[j].
-Both come from `prg.expand(derive_seed(challenge, b"challenge", segment))`: for each repetition the 128
+Coefficients are the products of two vectors: block 128 * i + j has outer[i] * inner[j].
+Both come from `prg.expand(derive_seed(challenge, b"challenge", 0))`: for each repetition the 128
 words of `inner`, then the ceil(blocks / 128) of `outer`.  Source: secure-aggregation.md, 4 and 5.
 """
 
@@ -99,36 +99,34 @@ class Combination:
 
 
 @lru_cache(maxsize=8)
-def challenge_words(challenge: bytes, layout: Layout, segment: int) -> Combination:
-    """The coefficients that a challenge of 32 bytes fixes for the payload blocks of one segment.
+def challenge_words(challenge: bytes, layout: Layout) -> Combination:
+    """The coefficients that a challenge of 32 bytes fixes for the payload blocks.
 
     Raises:
-        LocalError: a challenge of another length, or an unknown segment.
+        LocalError: a challenge of another length.
     """
     if len(challenge) != CHALLENGE_BYTES:
         raise LocalError(f"a challenge has {CHALLENGE_BYTES} bytes, found {len(challenge)}")
-    part = layout.segment(segment)
-    return Combination.from_seed(derive_seed(challenge, b"challenge", segment), part.stop - part.start)
+    return Combination.from_seed(derive_seed(challenge, b"challenge", 0), layout.blocks)
 
 
 def proof_size(layout: Layout) -> int:
     """Bytes of a proof."""
-    return WORD_BYTES * layout.masks_per_attempt * layout.parameters.threshold
+    return WORD_BYTES * CHECK_REPETITIONS * layout.parameters.threshold
 
 
 def prove(dealing: Dealing, challenge: bytes, attempt: int) -> bytes:
-    """The dealer's answer to the challenge of an attempt: S * rho polynomials of t + k coefficients.
+    """The dealer's answer to the challenge of an attempt: rho polynomials of t + k coefficients.
 
-    Ordered by segment, then repetition; of each polynomial the coefficients, lowest degree first; in the
-    wire form of words.  Answering two challenges with the masks of one attempt would reveal combinations of
-    the payload.
+    Of each polynomial the coefficients, lowest degree first; in the wire form of words.  Answering two challenges with
+    the masks of one attempt would reveal combinations of the payload.
 
     Raises:
         LocalError: a challenge of another length, or an attempt without masks.
     """
     layout = dealing.layout
     nodes = layout.parameters.threshold
-    masked = combine_rows(dealing.node_words(), nodes, challenge, attempt, layout)  # (t + k, S * rho)
+    masked = combine_rows(dealing.node_words(), nodes, challenge, attempt, layout)  # (t + k, rho)
     matrix = coefficients(dealer_nodes(layout, dealing.dealer))
     return encode_words(multiply(matrix, masked).T.astype(np.uint32).reshape(-1))
 
@@ -140,15 +138,15 @@ def check_share(share: WordSource, proof: bytes, challenge: bytes, attempt: int,
         MalformedMessage: the proof has another size, or a word of it or of the share is not canonical.
         LocalError: a challenge of another length, or an attempt without masks.
     """
-    words = decode_words(proof, layout.masks_per_attempt * layout.parameters.threshold)
-    polynomials = words.astype(np.int64).reshape(layout.masks_per_attempt, -1)
+    words = decode_words(proof, CHECK_REPETITIONS * layout.parameters.threshold)
+    polynomials = words.astype(np.int64).reshape(CHECK_REPETITIONS, -1)
     expected = multiply(polynomials, powers(holder_point(holder), layout.parameters.threshold))
     return np.array_equal(combine_rows(share, 1, challenge, attempt, layout)[0], expected)
 
 
 def combine_rows(source: WordSource, rows: int, challenge: bytes, attempt: int, layout: Layout) -> Integers:
-    """(rows, S * rho) canonical: the combinations of each row of total_blocks words, each plus its mask's word."""
+    """(rows, rho) canonical: the combinations of each row of total_blocks words, each plus its mask's word."""
     mine = layout.masks(attempt)
-    parts = [challenge_words(challenge, layout, s).of_next(source, rows) for s in range(layout.segments)]
+    combined = challenge_words(challenge, layout).of_next(source, rows)
     masks = source.take(layout.mask_blocks)[:, mine.start - layout.blocks : mine.stop - layout.blocks]
-    return np.asarray((np.concatenate(parts, axis=1) + masks) % MODULUS)
+    return np.asarray((combined + masks) % MODULUS)

@@ -15,7 +15,7 @@ from gossip.chunks import Split, decode_words
 from gossip.codeword import agree_on_sum
 from gossip.field import Words, from_field, to_field
 from gossip.layout import Layout
-from gossip.parameters import MODULUS, Parameters
+from gossip.parameters import CHECK_REPETITIONS, MODULUS, Parameters
 from gossip.proofs import check_share, prove
 from gossip.shamir import Dealing, PartialSum, Secrets, deal, open_blob, recombine
 from gossip.spec import HALF
@@ -89,13 +89,12 @@ def test_every_single_holder_may_be_lost_or_lie(n: int) -> None:
     n=st.integers(3, 24),
     values=st.lists(st.integers(-HALF, HALF), min_size=1, max_size=40),
     dealers=st.integers(1, 24),
-    segments=st.integers(1, 4),
     seed=st.integers(0, 2**32 - 1),
 )
 def test_any_payload_survives_dealing_and_its_padding_changes_nothing(
-    n: int, values: list[int], dealers: int, segments: int, seed: int
+    n: int, values: list[int], dealers: int, seed: int
 ) -> None:
-    layout = Layout(Parameters.of_size(n), len(values), segments)
+    layout = Layout(Parameters.of_size(n), len(values))
     rows = [[(x + i) // (i + 2) for x in values] for i in range(min(n, dealers) - 1)]
     residues = [np.array([x % MODULUS for x in row], np.int64) for row in ([*rows, values])]
     payloads = [np.where(r > HALF, r - MODULUS, r) for r in residues]
@@ -106,12 +105,10 @@ def test_any_payload_survives_dealing_and_its_padding_changes_nothing(
 
 
 @settings(max_examples=20, deadline=None, derandomize=True)
-@given(n=st.integers(3, 16), words=st.integers(1, 300), segments=st.integers(1, 5), seed=st.integers(0, 2**32 - 1))
-def test_an_honest_dealer_is_never_refused_and_a_false_share_always(
-    n: int, words: int, segments: int, seed: int
-) -> None:
+@given(n=st.integers(3, 16), words=st.integers(1, 300), seed=st.integers(0, 2**32 - 1))
+def test_an_honest_dealer_is_never_refused_and_a_false_share_always(n: int, words: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
-    layout = Layout(Parameters.of_size(n), words, segments)
+    layout = Layout(Parameters.of_size(n), words)
     dealer, attempt = int(rng.integers(n)), int(rng.integers(layout.parameters.max_attempts))
     dealing = deal(rng.integers(0, MODULUS, words).astype(np.uint32), layout, dealer, rng.bytes(32))
     challenge = rng.bytes(32)
@@ -180,7 +177,7 @@ def share_words(dealing: Dealing, holder: int) -> list[int]:
 def proof_words(dealing: Dealing, attempt: int) -> list[int]:
     layout = dealing.layout
     proof = prove(dealing, bytes([attempt]) * 32, attempt)
-    return decode_words(proof, layout.masks_per_attempt * layout.parameters.threshold).tolist()
+    return decode_words(proof, CHECK_REPETITIONS * layout.parameters.threshold).tolist()
 
 
 def rank(matrix: np.ndarray) -> int:
@@ -235,7 +232,7 @@ def test_one_mask_for_two_challenges_would_leak(monkeypatch: pytest.MonkeyPatch)
     dealer = UniformDealer(Layout(Parameters.of_size(4), 3), 0, monkeypatch)
 
     def two_proofs(dealing: Dealing) -> list[int]:
-        size = dealing.layout.masks_per_attempt * dealing.layout.parameters.threshold
+        size = CHECK_REPETITIONS * dealing.layout.parameters.threshold
         return [w for c in (0, 1) for w in decode_words(prove(dealing, bytes([c]) * 32, 0), size).tolist()]
 
     assert leaked(dealer.matrix(two_proofs), dealer.payload_size) == 3

@@ -8,7 +8,7 @@ from gossip.field import Words
 from gossip.layout import Layout
 from gossip.parameters import MODULUS, Parameters
 from gossip.prg import derive_seed
-from gossip.proofs import Combination, challenge_words, check_share, proof_size, prove
+from gossip.proofs import Combination, check_share, proof_size, prove
 from gossip.shamir import Dealing, deal, open_blob
 from tests.helpers import plain_sharing as plain
 from tests.helpers.words import Pieces
@@ -16,8 +16,8 @@ from tests.helpers.words import Pieces
 CHALLENGE = bytes(range(100, 132))
 
 
-def some_dealing(n: int, words: int, segments: int = 1, dealer: int = 1) -> Dealing:
-    layout = Layout(Parameters.of_size(n), words, segments)
+def some_dealing(n: int, words: int, dealer: int = 1) -> Dealing:
+    layout = Layout(Parameters.of_size(n), words)
     payload = np.random.default_rng(words).integers(0, MODULUS, words).astype(np.uint32)
     return deal(payload, layout, dealer, bytes(range(32)))
 
@@ -31,25 +31,17 @@ def agrees(dealing: Dealing, holder: int, share: Words, proof: bytes, attempt: i
 
 
 @pytest.mark.parametrize("n", [3, 4, 8, 13, 16])
-@pytest.mark.parametrize("segments", [1, 4])
-def test_every_share_of_an_honest_dealer_agrees_with_its_proof(n: int, segments: int) -> None:
-    dealing = some_dealing(n, words=19, segments=segments, dealer=n - 2)
+def test_every_share_of_an_honest_dealer_agrees_with_its_proof(n: int) -> None:
+    dealing = some_dealing(n, words=19, dealer=n - 2)
     for attempt in (0, dealing.layout.parameters.max_attempts - 1):
         proof = prove(dealing, CHALLENGE, attempt)
         assert len(proof) == proof_size(dealing.layout)
         assert all(agrees(dealing, j, share_of(dealing, j), proof, attempt) for j in range(n))
 
 
-def test_segments_without_blocks_are_proven_by_their_masks() -> None:
-    dealing = some_dealing(8, words=3, segments=8)
-    proof = prove(dealing, CHALLENGE, 0)
-    assert agrees(dealing, 0, share_of(dealing, 0), proof)
-
-
 @pytest.mark.parametrize("holder", [0, 2, 3])
-@pytest.mark.parametrize("segments", [1, 3])
-def test_one_false_word_anywhere_in_a_share_is_caught(holder: int, segments: int) -> None:
-    dealing = some_dealing(8, words=150, segments=segments)
+def test_one_false_word_anywhere_in_a_share_is_caught(holder: int) -> None:
+    dealing = some_dealing(8, words=150)
     proof, share = prove(dealing, CHALLENGE, 0), share_of(dealing, holder)
     checked = [*range(dealing.layout.blocks), *range(*dealing.layout.masks(0).indices(10**6))]
     for position in checked[::7] + checked[-1:]:
@@ -79,24 +71,19 @@ def test_a_proof_holds_for_its_own_challenge_and_attempt_alone() -> None:
 
 
 def test_a_proof_is_the_masked_combination_in_coefficients() -> None:
-    dealing = some_dealing(8, words=300, segments=2)  # 150 blocks: segments of 75, in one inner vector each
-    layout, k = dealing.layout, 2
+    dealing = some_dealing(8, words=300)  # 150 blocks: one inner vector and a part of the next
+    k = 2
     words = plain.decode(prove(dealing, CHALLENGE, 2))
     payload, masks = dealing.secrets.payload.tolist(), dealing.secrets.masks.tolist()
-    for segment in (0, 1):
-        drawn = plain.expand(derive_seed(CHALLENGE, b"challenge", segment), 6 * 129)
-        for repetition in range(6):
-            inner, outer = (
-                drawn[129 * repetition : 129 * repetition + 128],
-                drawn[129 * repetition + 128],
-            )
-            row = segment * 6 + repetition
-            for slot in range(k):
-                total = masks[(2 * 12 + row) * k + slot]
-                for b in range(75):
-                    total += inner[b] * outer * payload[(segment * 75 + b) * k + slot]
-                assert plain.horner(words[row * 4 : row * 4 + 4], -1 - slot) == total % MODULUS
-    assert len(words) == layout.masks_per_attempt * 4
+    drawn = plain.expand(derive_seed(CHALLENGE, b"challenge", 0), 6 * 130)
+    for row in range(6):
+        inner, outer = drawn[130 * row : 130 * row + 128], drawn[130 * row + 128 : 130 * row + 130]
+        for slot in range(k):
+            total = masks[(2 * 6 + row) * k + slot]
+            for b in range(150):
+                total += inner[b % 128] * outer[b // 128] * payload[b * k + slot]
+            assert plain.horner(words[row * 4 : row * 4 + 4], -1 - slot) == total % MODULUS
+    assert len(words) == 6 * 4
 
 
 @pytest.mark.parametrize("blocks", [1, 127, 128, 129, 1000, 128 * 257 + 3])
@@ -113,12 +100,6 @@ def test_combinations_are_exact_at_the_largest_magnitudes(blocks: int) -> None:
         outer = part[128 : 128 + rows]
         expected.append(sum(int(w) * part[b % 128] * outer[b // 128] for b, w in enumerate(words.tolist())) % MODULUS)
     assert Combination.from_seed(seed, blocks, repetitions=2).of(words).tolist() == expected
-
-
-def test_segments_have_coefficients_of_their_own() -> None:
-    layout = Layout(Parameters.of_size(4), 20, segments=2)
-    first, second = (challenge_words(CHALLENGE, layout, s) for s in (0, 1))
-    assert not np.array_equal(first.inner, second.inner)
 
 
 def test_fuzzed_proofs_are_refused_or_malformed() -> None:
