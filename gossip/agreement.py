@@ -20,23 +20,25 @@ from dataclasses import replace
 from gossip.errors import BadSignature, MalformedMessage
 from gossip.events import Tell
 from gossip.messages import (
-    OUTCOME,
-    SET,
-    Certificate,
     Commit,
     Confirm,
     Envelope,
-    OutcomeValue,
     Propose,
-    SetValue,
     Status,
-    Value,
     decode_message,
-    value_digest,
     verify_envelope,
 )
 from gossip.state import Context, Record, Turn
 from gossip.statements import Kind, Statement, recovers
+from gossip.values import (
+    OUTCOME,
+    SET,
+    Certificate,
+    OutcomeValue,
+    SetValue,
+    Value,
+    value_digest,
+)
 
 MAX_GROWTH = 12
 """Attempts after which their time no longer grows by half: 130 times as long."""

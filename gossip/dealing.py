@@ -7,18 +7,16 @@ from gossip.events import Deal as DealWork
 from gossip.events import Prove, PushShares
 from gossip.holding import check_complaints, check_share, freeze_of, own_share_digest, proof_answering
 from gossip.messages import (
-    EMPTY_SET,
-    SET,
     Deal,
     Freeze,
     Open,
     Proof,
     Receipt,
-    Value,
 )
 from gossip.sets import choose_set
 from gossip.state import Turn
 from gossip.statements import Kind
+from gossip.values import EMPTY_SET, SET, Value
 
 
 def run(turn: Turn) -> None:

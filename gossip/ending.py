@@ -8,22 +8,21 @@ from __future__ import annotations
 from gossip import reveal
 from gossip.agreement import prepared_to_propose, propose, restart_clock, statuses_for_proposal
 from gossip.events import AnswerScores, Compose, OpenScores, Settled
-from gossip.messages import (
+from gossip.messages import Score, Sign
+from gossip.results import result_digest, result_signing_digest
+from gossip.state import Turn
+from gossip.statements import Kind
+from gossip.values import (
     ABANDONED,
     OUTCOME,
     SET,
     SETTLED,
     OutcomeValue,
     RoundResult,
-    Score,
     SetValue,
-    Sign,
     Value,
     value_digest,
 )
-from gossip.results import result_digest, result_signing_digest
-from gossip.state import Turn
-from gossip.statements import Kind
 
 
 def run(turn: Turn) -> None:

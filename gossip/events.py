@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from gossip.messages import Envelope, Open, RoundResult
+from gossip.messages import Envelope, Open
+from gossip.values import RoundResult
 
 # --- events -----------------------------------------------------------------------------------------------------
 

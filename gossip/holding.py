@@ -7,9 +7,16 @@ named with that share as evidence, and nobody else ever is.
 from __future__ import annotations
 
 from gossip.events import CheckComplaint, CheckShare, FetchPayload, FetchShare
-from gossip.messages import Complaint, Deal, Envelope, Freeze, Proof, SetValue
+from gossip.messages import (
+    Complaint,
+    Deal,
+    Envelope,
+    Freeze,
+    Proof,
+)
 from gossip.state import Record, Turn
 from gossip.statements import Kind
+from gossip.values import SetValue
 
 
 def freeze_of(turn: Turn, attempt: int) -> tuple[Freeze, bytes] | None:

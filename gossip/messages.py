@@ -16,6 +16,18 @@ from gossip.errors import MalformedMessage
 from gossip.parameters import CHECK_REPETITIONS, MAX_MEMBERS, MODULUS
 from gossip.spec import digest
 from gossip.statements import SIGNATURE_BYTES, Domain, Kind, Statement, recover
+from gossip.values import (
+    DIGEST_BYTES,
+    Certificate,
+    Entries,
+    RoundResult,
+    Value,
+    encode,
+    require,
+    require_digest,
+    require_entries,
+    require_uint,
+)
 
 MAX_MESSAGE_BYTES = 600 << 10
 """Bound on an encoded envelope; the longest is a Propose of 64 members with 48 Statuses, of 556,012 bytes."""
@@ -34,37 +46,6 @@ UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, Overflow
 
 SHORT_MESSAGE_BYTES = 1 << 14
 
-SET = 0
-"""Subject of the agreement on whose updates are in the sum."""
-OUTCOME = 1
-"""Subject of the agreement on how the round ended."""
-
-_DIGEST_BYTES = 32
-_Index = int
-_Entries = tuple[tuple[int, bytes], ...]
-
-
-def _require(condition: bool, problem: str) -> None:
-    if not condition:
-        raise MalformedMessage(problem)
-
-
-def _require_uint(name: str, value: int, bits: int) -> None:
-    _require(0 <= value < 1 << bits, f"{name} is an unsigned integer of {bits} bits, found {value}")
-
-
-def _require_digest(name: str, value: bytes) -> None:
-    _require(len(value) == _DIGEST_BYTES, f"{name} has {_DIGEST_BYTES} bytes, found {len(value)}")
-
-
-def _require_entries(name: str, entries: tuple[tuple[int, bytes], ...], size: int) -> None:
-    indices = [index for index, _ in entries]
-    _require(len(entries) <= MAX_MEMBERS, f"{name} has at most {MAX_MEMBERS} entries, found {len(entries)}")
-    _require(indices == sorted(set(indices)), f"{name} is in ascending order without repetition")
-    for index, value in entries:
-        _require(0 <= index < MAX_MEMBERS, f"{name} names roster indices, found {index}")
-        _require(len(value) == size, f"{name} holds {size} bytes each, found {len(value)}")
-
 
 class Message(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     """What every message says of itself: the round and roster it is for, and which of its kind it is."""
@@ -75,10 +56,10 @@ class Message(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_field
     round: int
 
     def __post_init__(self) -> None:
-        _require_digest("config", self.config)
-        _require_uint("round", self.round, 64)
-        _require_uint("attempt", self.key[1], 32)
-        _require_uint("subject", self.key[2], 32)
+        require_digest("config", self.config)
+        require_uint("round", self.round, 64)
+        require_uint("attempt", self.key[1], 32)
+        require_uint("subject", self.key[2], 32)
         self.validate()
 
     def validate(self) -> None:
@@ -98,116 +79,6 @@ class Message(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_field
         return digest("message", body)
 
 
-class RoundResult(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
-    """How a round ended, as the RoundLedger records it, with the scores that its digest covers.
-
-    Attributes:
-        round: number of the round.
-        kind: RoundKind as an integer.
-        outcome: 1 settled, 2 abandoned.
-        previous: struct hash of the previous round's result; zero for round 0.
-        config: digest of the roster and spec.
-        dealers: bitmap of the members whose updates are in the sum.
-        model: digest of the model file after the round.
-        deals: Merkle root of the dealers' Deal digests.
-        scores: parts per million of loss for each roster index, for the round that they score; None = unscored.
-        rewards: Merkle root of the members' cumulative rewards.
-        rewards_total: their sum in wei, as 16 bytes.
-    """
-
-    round: int
-    kind: int
-    outcome: int
-    previous: bytes
-    config: bytes
-    dealers: int
-    model: bytes
-    deals: bytes
-    scores: tuple[int, ...] | None
-    rewards: bytes
-    rewards_total: bytes
-
-    def __post_init__(self) -> None:
-        _require_uint("round", self.round, 64)
-        _require(self.kind in (0, 1, 2), f"kind is 0, 1 or 2, found {self.kind}")
-        _require(self.outcome in (SETTLED, ABANDONED), f"outcome is 1 or 2, found {self.outcome}")
-        for name in ("previous", "config", "model", "deals", "rewards"):
-            _require_digest(name, getattr(self, name))
-        _require_uint("dealers", self.dealers, MAX_MEMBERS)
-        _require(len(self.rewards_total) == 16, "rewards_total has 16 bytes")
-        for score in self.scores or ():
-            _require(-(1 << 63) <= score < 1 << 63, f"a score has 64 bits, found {score}")
-        _require(len(self.scores or ()) <= MAX_MEMBERS, f"at most {MAX_MEMBERS} scores")
-
-    @property
-    def dealer_set(self) -> frozenset[int]:
-        return frozenset(i for i in range(MAX_MEMBERS) if self.dealers >> i & 1)
-
-
-SETTLED = 1
-ABANDONED = 2
-
-
-class SetValue(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag=0):
-    """A dealer set, with everything that justifies it named by digest.
-
-    Attributes:
-        freeze: digest of the Freeze whose challenge the Proofs answer; zero for the empty set.
-        deals: (dealer, digest of its Deal).
-        proofs: (dealer, digest of its Proof).
-        receipts: (holder, digest of its Receipt); each covers every dealer of the set.
-    """
-
-    freeze: bytes
-    deals: _Entries
-    proofs: _Entries
-    receipts: _Entries
-
-    def __post_init__(self) -> None:
-        _require_digest("freeze", self.freeze)
-        for name in ("deals", "proofs", "receipts"):
-            _require_entries(name, getattr(self, name), _DIGEST_BYTES)
-        _require([i for i, _ in self.deals] == [i for i, _ in self.proofs], "each dealer has a Deal and a Proof")
-
-    @property
-    def dealers(self) -> frozenset[int]:
-        return frozenset(i for i, _ in self.deals)
-
-    @property
-    def is_empty(self) -> bool:
-        return not self.deals
-
-
-EMPTY_SET = SetValue(bytes(_DIGEST_BYTES), (), (), ())
-
-
-class OutcomeValue(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag=1):
-    """How the round ends."""
-
-    result: RoundResult
-
-
-Value = SetValue | OutcomeValue
-
-
-class Certificate(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
-    """Confirms of a quorum for one value in one attempt: the value is *prepared*.
-
-    Attributes:
-        attempt: the attempt in which it was confirmed.
-        value: what was confirmed.
-        signatures: (member, its signature of the CONFIRM statement).
-    """
-
-    attempt: int
-    value: Value
-    signatures: _Entries
-
-    def __post_init__(self) -> None:
-        _require_uint("attempt", self.attempt, 32)
-        _require_entries("signatures", self.signatures, SIGNATURE_BYTES)
-
-
 class Envelope(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     """A message as it travels.
 
@@ -222,8 +93,8 @@ class Envelope(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fiel
     signature: bytes
 
     def __post_init__(self) -> None:
-        _require(0 <= self.sender < MAX_MEMBERS, f"the sender is a roster index, found {self.sender}")
-        _require(len(self.signature) == SIGNATURE_BYTES, f"a signature has {SIGNATURE_BYTES} bytes")
+        require(0 <= self.sender < MAX_MEMBERS, f"the sender is a roster index, found {self.sender}")
+        require(len(self.signature) == SIGNATURE_BYTES, f"a signature has {SIGNATURE_BYTES} bytes")
 
     @property
     def id(self) -> bytes:
@@ -249,17 +120,17 @@ class Open(Message, frozen=True, tag=int(Kind.OPEN)):
     attempt: int
     model: bytes
     previous: RoundResult | None
-    signatures: _Entries
+    signatures: Entries
     cumulative: tuple[bytes, ...]
     history: tuple[RoundResult, ...]
 
     def validate(self) -> None:
-        _require_digest("model", self.model)
-        _require(len(self.history) <= MAX_HISTORY, f"a history has at most {MAX_HISTORY} results")
-        _require_entries("signatures", self.signatures, SIGNATURE_BYTES)
-        _require(all(len(wei) == 16 for wei in self.cumulative), "a cumulative reward has 16 bytes")
-        _require(len(self.cumulative) <= MAX_MEMBERS, f"at most {MAX_MEMBERS} cumulative rewards")
-        _require((self.previous is None) == (self.round == 0), "round 0 alone has no previous result")
+        require_digest("model", self.model)
+        require(len(self.history) <= MAX_HISTORY, f"a history has at most {MAX_HISTORY} results")
+        require_entries("signatures", self.signatures, SIGNATURE_BYTES)
+        require(all(len(wei) == 16 for wei in self.cumulative), "a cumulative reward has 16 bytes")
+        require(len(self.cumulative) <= MAX_MEMBERS, f"at most {MAX_MEMBERS} cumulative rewards")
+        require((self.previous is None) == (self.round == 0), "round 0 alone has no previous result")
 
 
 class Deal(Message, frozen=True, tag=int(Kind.DEAL)):
@@ -276,10 +147,10 @@ class Deal(Message, frozen=True, tag=int(Kind.DEAL)):
     shares: tuple[bytes, ...]
 
     def validate(self) -> None:
-        _require_digest("model", self.model)
-        _require(len(self.shares) <= MAX_MEMBERS, f"at most {MAX_MEMBERS} shares")
+        require_digest("model", self.model)
+        require(len(self.shares) <= MAX_MEMBERS, f"at most {MAX_MEMBERS} shares")
         for share in self.shares:
-            _require_digest("share", share)
+            require_digest("share", share)
 
 
 class Freeze(Message, frozen=True, tag=int(Kind.FREEZE)):
@@ -292,10 +163,10 @@ class Freeze(Message, frozen=True, tag=int(Kind.FREEZE)):
     kind = Kind.FREEZE
 
     attempt: int
-    deals: _Entries
+    deals: Entries
 
     def validate(self) -> None:
-        _require_entries("deals", self.deals, _DIGEST_BYTES)
+        require_entries("deals", self.deals, DIGEST_BYTES)
 
 
 class Proof(Message, frozen=True, tag=int(Kind.PROOF)):
@@ -313,9 +184,9 @@ class Proof(Message, frozen=True, tag=int(Kind.PROOF)):
     polynomials: bytes
 
     def validate(self) -> None:
-        _require_digest("freeze", self.freeze)
+        require_digest("freeze", self.freeze)
         longest = 3 * CHECK_REPETITIONS * MAX_MEMBERS * MAX_MEMBERS
-        _require(len(self.polynomials) <= longest, f"a proof has at most {longest} bytes")
+        require(len(self.polynomials) <= longest, f"a proof has at most {longest} bytes")
 
 
 class Receipt(Message, frozen=True, tag=int(Kind.RECEIPT)):
@@ -330,11 +201,11 @@ class Receipt(Message, frozen=True, tag=int(Kind.RECEIPT)):
 
     attempt: int
     freeze: bytes
-    proofs: _Entries
+    proofs: Entries
 
     def validate(self) -> None:
-        _require_digest("freeze", self.freeze)
-        _require_entries("proofs", self.proofs, _DIGEST_BYTES)
+        require_digest("freeze", self.freeze)
+        require_entries("proofs", self.proofs, DIGEST_BYTES)
 
 
 class Complaint(Message, frozen=True, tag=int(Kind.COMPLAINT)):
@@ -357,7 +228,7 @@ class Complaint(Message, frozen=True, tag=int(Kind.COMPLAINT)):
 
     def validate(self) -> None:
         for name in ("freeze", "proof", "share"):
-            _require_digest(name, getattr(self, name))
+            require_digest(name, getattr(self, name))
 
 
 class Propose(Message, frozen=True, tag=int(Kind.PROPOSE)):
@@ -378,7 +249,7 @@ class Propose(Message, frozen=True, tag=int(Kind.PROPOSE)):
 
     def validate(self) -> None:
         senders = [envelope.sender for envelope in self.statuses]
-        _require(senders == sorted(set(senders)), "statuses are in ascending order without repetition")
+        require(senders == sorted(set(senders)), "statuses are in ascending order without repetition")
 
 
 class _Vote(Message, frozen=True):
@@ -389,7 +260,7 @@ class _Vote(Message, frozen=True):
     value: bytes
 
     def validate(self) -> None:
-        _require_digest("value", self.value)
+        require_digest("value", self.value)
 
     def signed_digest(self, body: bytes) -> bytes:
         return self.value
@@ -435,10 +306,10 @@ class Reveal(Message, frozen=True, tag=int(Kind.REVEAL)):
     pieces: tuple[bytes, ...]
 
     def validate(self) -> None:
-        _require_digest("value", self.value)
-        _require(1 <= len(self.pieces) <= MAX_MEMBERS, f"a sum has 1 to {MAX_MEMBERS} pieces, found {len(self.pieces)}")
+        require_digest("value", self.value)
+        require(1 <= len(self.pieces) <= MAX_MEMBERS, f"a sum has 1 to {MAX_MEMBERS} pieces, found {len(self.pieces)}")
         for piece in self.pieces:
-            _require_digest("piece", piece)
+            require_digest("piece", piece)
 
 
 class Piece(Message, frozen=True, tag=int(Kind.PIECE)):
@@ -455,8 +326,8 @@ class Piece(Message, frozen=True, tag=int(Kind.PIECE)):
     payload: bytes
 
     def validate(self) -> None:
-        _require_digest("value", self.value)
-        _require_digest("payload", self.payload)
+        require_digest("value", self.value)
+        require_digest("payload", self.payload)
 
 
 class Check(Message, frozen=True, tag=int(Kind.CHECK)):
@@ -473,10 +344,10 @@ class Check(Message, frozen=True, tag=int(Kind.CHECK)):
     answers: tuple[tuple[int, bytes, bytes], ...]
 
     def validate(self) -> None:
-        _require_digest("value", self.value)
-        _require_entries("answers", tuple((index, payload) for index, payload, _ in self.answers), _DIGEST_BYTES)
+        require_digest("value", self.value)
+        require_entries("answers", tuple((index, payload) for index, payload, _ in self.answers), DIGEST_BYTES)
         for _, _, words in self.answers:
-            _require(len(words) == 3 * CHECK_REPETITIONS, f"an answer has {3 * CHECK_REPETITIONS} bytes")
+            require(len(words) == 3 * CHECK_REPETITIONS, f"an answer has {3 * CHECK_REPETITIONS} bytes")
 
 
 class Score(Message, frozen=True, tag=int(Kind.SCORE)):
@@ -495,14 +366,14 @@ class Score(Message, frozen=True, tag=int(Kind.SCORE)):
     answers: tuple[tuple[int, int], ...]
 
     def validate(self) -> None:
-        _require_uint("scored", self.scored, 64)
-        _require_digest("direction", self.direction)
+        require_uint("scored", self.scored, 64)
+        require_digest("direction", self.direction)
         dealers = [dealer for dealer, _ in self.answers]
-        _require(len(dealers) <= MAX_MEMBERS, f"at most {MAX_MEMBERS} answers")
-        _require(dealers == sorted(set(dealers)), "answers are in ascending order without repetition")
+        require(len(dealers) <= MAX_MEMBERS, f"at most {MAX_MEMBERS} answers")
+        require(dealers == sorted(set(dealers)), "answers are in ascending order without repetition")
         for dealer, answer in self.answers:
-            _require(0 <= dealer < MAX_MEMBERS, f"answers name roster indices, found {dealer}")
-            _require(0 <= answer < MODULUS, f"an answer is a field element, found {answer}")
+            require(0 <= dealer < MAX_MEMBERS, f"answers name roster indices, found {dealer}")
+            require(0 <= answer < MODULUS, f"an answer is a field element, found {answer}")
 
 
 class Sign(Message, frozen=True, tag=int(Kind.SIGN)):
@@ -519,8 +390,8 @@ class Sign(Message, frozen=True, tag=int(Kind.SIGN)):
     signature: bytes
 
     def validate(self) -> None:
-        _require_digest("result", self.result)
-        _require(len(self.signature) == SIGNATURE_BYTES, f"a signature has {SIGNATURE_BYTES} bytes")
+        require_digest("result", self.result)
+        require(len(self.signature) == SIGNATURE_BYTES, f"a signature has {SIGNATURE_BYTES} bytes")
 
 
 AnyMessage = (
@@ -528,16 +399,10 @@ AnyMessage = (
     | Score | Sign
 )  # fmt: skip
 
-_T = TypeVar("_T")
+_T = TypeVar("_T", bound=msgspec.Struct)
 
-_ENCODER = msgspec.msgpack.Encoder()
 _MESSAGE_DECODER: msgspec.msgpack.Decoder[AnyMessage] = msgspec.msgpack.Decoder(AnyMessage)
 _ENVELOPE_DECODER: msgspec.msgpack.Decoder[Envelope] = msgspec.msgpack.Decoder(Envelope)
-
-
-def encode(item: msgspec.Struct) -> bytes:
-    """The canonical bytes of a message, an envelope or a value."""
-    return _ENCODER.encode(item)
 
 
 def decode_message(data: bytes) -> AnyMessage:
@@ -564,11 +429,6 @@ def decode_envelope(data: bytes) -> Envelope:
     return _decode(_ENVELOPE_DECODER, data)
 
 
-def value_digest(value: Value) -> bytes:
-    """What Confirms and Commits name a value by; 32 bytes."""
-    return digest("value", encode(value))
-
-
 def message_digest(body: bytes) -> bytes:
     """What other messages name a message by; 32 bytes."""
     return _digest_short(body) if len(body) <= SHORT_MESSAGE_BYTES else digest("message", body)
@@ -592,7 +452,7 @@ def _decode(decoder: msgspec.msgpack.Decoder[_T], data: bytes) -> _T:
         raise MalformedMessage(f"a message has at most {MAX_MESSAGE_BYTES} bytes, found {len(data)}")
     try:
         item = decoder.decode(data)
-        canonical = _ENCODER.encode(item)
+        canonical = encode(item)
     except UNREADABLE as error:
         raise MalformedMessage(f"not a message: {error}") from error
     if canonical != data:

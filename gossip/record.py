@@ -12,12 +12,19 @@ from typing import Annotated
 import msgspec
 
 from gossip.errors import MalformedMessage
-from gossip.messages import SET, UNREADABLE, Complaint, Envelope, Piece, Reveal, RoundResult, SetValue
+from gossip.messages import (
+    UNREADABLE,
+    Complaint,
+    Envelope,
+    Piece,
+    Reveal,
+)
 from gossip.parameters import MAX_MEMBERS
 from gossip.scores import Terms
 from gossip.session import RoundStart
 from gossip.spec import TaskSpec
 from gossip.state import RoundState
+from gossip.values import SET, RoundResult, SetValue
 
 VERSION = 1
 MAX_RECORD_BYTES = 256 << 20

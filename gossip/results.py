@@ -7,9 +7,10 @@ from typing import Protocol
 
 from eth_hash.auto import keccak
 
-from gossip.messages import MAX_HISTORY, SETTLED, RoundResult
+from gossip.messages import MAX_HISTORY
 from gossip.parameters import Parameters
 from gossip.statements import Domain, recovers, typed_data_digest
+from gossip.values import SETTLED, RoundResult
 
 _RESULT_TYPE = keccak(
     b"RoundResult(uint64 round,uint8 kind,uint8 outcome,bytes32 previous,bytes32 config,uint256 dealers,"

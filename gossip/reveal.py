@@ -13,9 +13,10 @@ from __future__ import annotations
 
 from gossip.events import AnswerChecks, Assemble, CheckPiece, FetchPayload, PieceChecked, Rebuild, Rebuilt, SumShares
 from gossip.holding import check_complaints, checked_shares
-from gossip.messages import Check, Piece, Reveal, SetValue, value_digest
+from gossip.messages import Check, Piece, Reveal
 from gossip.state import Turn
 from gossip.statements import Kind
+from gossip.values import SetValue, value_digest
 
 
 def start_waits(turn: Turn) -> None:

@@ -13,11 +13,22 @@ from dataclasses import dataclass
 from gossip import scores
 from gossip.evidence import Evidence, Fault, FindBlob
 from gossip.layout import Layout
-from gossip.messages import SET, SETTLED, Commit, Deal, Proof, Receipt, SetValue, value_digest
+from gossip.messages import (
+    Commit,
+    Deal,
+    Proof,
+    Receipt,
+)
 from gossip.pace import Pace
 from gossip.record import RoundRecord
 from gossip.results import is_signed, result_digest
 from gossip.session import Conduct, Identity, context_of
+from gossip.values import (
+    SET,
+    SETTLED,
+    SetValue,
+    value_digest,
+)
 
 
 @dataclass(frozen=True, slots=True)

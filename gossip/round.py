@@ -41,8 +41,6 @@ from gossip.events import (
 )
 from gossip.faults import fault_of
 from gossip.messages import (
-    OUTCOME,
-    SET,
     AnyMessage,
     Deal,
     Envelope,
@@ -54,6 +52,7 @@ from gossip.messages import (
 )
 from gossip.state import MAX_ATTEMPTS_AHEAD, Context, Record, RoundState, Turn
 from gossip.statements import Kind
+from gossip.values import OUTCOME, SET
 
 MAX_SHARES_KEPT = 2
 """Different shares of one dealer and round that are kept; a dealer that sends more is wasting its own time."""

@@ -16,7 +16,12 @@ from gossip import round as one_round
 from gossip.errors import BadSignature, MalformedMessage
 from gossip.events import Effect, Event, Heard, LaggedBehind, PeerDown, PeerUp
 from gossip.layout import Layout
-from gossip.messages import Envelope, Open, RoundResult, decode_message, verify_envelope
+from gossip.messages import (
+    Envelope,
+    Open,
+    decode_message,
+    verify_envelope,
+)
 from gossip.pace import Pace, adapt, after_round
 from gossip.parameters import Parameters
 from gossip.proofs import proof_size
@@ -24,6 +29,7 @@ from gossip.results import is_history, is_signed
 from gossip.spec import TaskSpec
 from gossip.state import Context, RoundState, Timing
 from gossip.statements import Domain
+from gossip.values import RoundResult
 
 MAX_KEPT_AHEAD = 64
 """Envelopes of later rounds that are kept for each sender."""

@@ -10,10 +10,11 @@ from __future__ import annotations
 from itertools import combinations
 
 from gossip.holding import freeze_of, proof_answering
-from gossip.messages import Freeze, Proof, Receipt, SetValue, Value
+from gossip.messages import Freeze, Proof, Receipt
 from gossip.results import is_whole
 from gossip.state import Turn
 from gossip.statements import Kind
+from gossip.values import SetValue, Value
 
 
 def choose_set(

@@ -12,22 +12,20 @@ from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from gossip.events import Announce, Blame, Effect, Entered, FetchPayload, FetchShare, Missed, Work
-from gossip.messages import (
-    ABANDONED,
-    OUTCOME,
-    SET,
-    AnyMessage,
-    Certificate,
-    Envelope,
-    RoundResult,
-    Value,
-    encode,
-    message_digest,
-    value_digest,
-)
+from gossip.messages import AnyMessage, Envelope, message_digest
 from gossip.parameters import Parameters
 from gossip.spec import RoundKind
 from gossip.statements import Domain, Kind
+from gossip.values import (
+    ABANDONED,
+    OUTCOME,
+    SET,
+    Certificate,
+    RoundResult,
+    Value,
+    encode,
+    value_digest,
+)
 
 PHASES = ("OPEN", "TRAIN", "DEAL", "PROVE", "AGREE", "REVEAL", "SCORE", "RECORD", "SETTLED")
 

@@ -12,9 +12,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from gossip.messages import Commit, Confirm, Deal, Freeze, Proof, Propose, Receipt, SetValue, value_digest
+from gossip.messages import (
+    Commit,
+    Confirm,
+    Deal,
+    Freeze,
+    Proof,
+    Propose,
+    Receipt,
+)
 from gossip.state import Record, RoundState, Turn
 from gossip.statements import Kind
+from gossip.values import SetValue, value_digest
 
 
 def is_relied_upon(state: RoundState, record: Record) -> bool:

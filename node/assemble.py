@@ -14,10 +14,10 @@ import msgspec
 import numpy as np
 from coincurve import PrivateKey
 
-from gossip.messages import RoundResult
 from gossip.session import Identity, RoundStart
 from gossip.spec import TaskSpec, blob_digest
 from gossip.statements import Domain, sign
+from gossip.values import RoundResult
 from ledger.client import LedgerClient
 from ledger.types import Roster
 from node import metrics, train

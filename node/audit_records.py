@@ -11,7 +11,6 @@ from typing import NoReturn
 from gossip.chunks import WORD_BYTES
 from gossip.errors import MalformedMessage
 from gossip.layout import Layout
-from gossip.messages import ABANDONED
 from gossip.record import MAX_RECORD_BYTES, RoundRecord, decode_record
 from gossip.results import result_digest
 from gossip.review import review
@@ -20,6 +19,7 @@ from gossip.shamir import PREFIX_BYTES
 from gossip.spec import TaskSpec, blob_digest
 from gossip.state import Timing
 from gossip.statements import Domain
+from gossip.values import ABANDONED
 from ledger import rewards
 from ledger.client import LedgerClient
 from ledger.findings import Notebook, shown

@@ -11,8 +11,8 @@ import msgspec
 import structlog
 import trio
 
-from gossip.messages import RoundResult as AgreedResult
 from gossip.results import scores_digest
+from gossip.values import RoundResult as AgreedResult
 from ledger.client import LedgerClient
 from ledger.errors import LedgerError
 from ledger.types import Roster, RoundResult, bitmap_of

@@ -7,7 +7,8 @@ from functools import lru_cache
 import msgspec
 
 from gossip.errors import MalformedMessage
-from gossip.messages import UNREADABLE, Envelope, decode_envelope, encode
+from gossip.messages import UNREADABLE, Envelope, decode_envelope
+from gossip.values import encode
 
 ENVELOPE, SUMMARY = b"E", b"S"
 _ID_BYTES = 16  # nobody makes two statements of one id

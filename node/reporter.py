@@ -9,9 +9,9 @@ from datetime import datetime
 import structlog
 
 from gossip.events import Blame, Missed
-from gossip.messages import RoundResult
 from gossip.results import result_digest
 from gossip.transport import Statistics
+from gossip.values import RoundResult
 from ledger.types import Roster
 from node import meters
 from node.admission import Admission

@@ -38,7 +38,6 @@ from gossip.events import (
     Work,
     Working,
 )
-from gossip.messages import RoundResult
 from gossip.pace import Pace
 from gossip.record import evidence_of, record_of
 from gossip.session import Conduct, RoundStart, Session
@@ -46,6 +45,7 @@ from gossip.shamir import blob_size
 from gossip.spec import blob_hasher
 from gossip.state import RoundState, Timing
 from gossip.transport.host import Transport
+from gossip.values import RoundResult
 from ledger.types import Roster
 from node.admission import Admission
 from node.chainqueue import ChainQueue

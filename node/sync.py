@@ -8,7 +8,15 @@ from itertools import islice
 
 from gossip import versions
 from gossip.errors import BadSignature
-from gossip.messages import AnyMessage, Envelope, Open, decode_message, longest_message, message_digest, verify_envelope
+from gossip.messages import (
+    AnyMessage,
+    Envelope,
+    Open,
+    decode_message,
+    longest_message,
+    message_digest,
+    verify_envelope,
+)
 from gossip.round import is_within_reach, proves_false
 from gossip.session import Identity, Session
 from gossip.state import Record, RoundState

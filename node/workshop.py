@@ -50,10 +50,11 @@ from gossip.events import (
     Work,
 )
 from gossip.layout import Layout
-from gossip.messages import ABANDONED, MAX_HISTORY, SETTLED, Open, RoundResult
+from gossip.messages import MAX_HISTORY, Open
 from gossip.results import result_digest
 from gossip.session import Identity, RoundStart
 from gossip.spec import RoundKind, blob_digest, digest
+from gossip.values import ABANDONED, SETTLED, RoundResult
 from ledger import rewards
 from ledger.types import VaultTerms, bitmap_of
 

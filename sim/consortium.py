@@ -14,7 +14,8 @@ from node.builtin import TASKS, make_spec
 from node.data import Hospital, breast_cancer_hospitals
 from node.learner import TaskLearner, initial_model
 from node.train import Rows, predict
-from sim.world import Scenario, World
+from sim.scenario import Scenario
+from sim.world import World
 
 
 @dataclass(frozen=True)

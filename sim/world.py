@@ -9,8 +9,7 @@ from __future__ import annotations
 import heapq
 import random
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
 from itertools import count
 
 from gossip import session as sessions
@@ -35,146 +34,17 @@ from gossip.events import (
     Work,
     Working,
 )
-from gossip.messages import Envelope, RoundResult, decode_message
-from gossip.pace import Pace
-from gossip.record import RoundRecord, evidence_of, record_of
-from gossip.session import Identity, RoundStart, Session
+from gossip.messages import Envelope, decode_message
+from gossip.record import evidence_of, record_of
+from gossip.session import Identity, RoundStart
 from gossip.spec import TaskSpec, blob_digest
-from gossip.state import Timing
 from gossip.statements import Domain, Kind, address_of, sign
+from gossip.values import RoundResult
 from ledger.types import VaultTerms
 from node.workshop import Learner, MissingModel, Workshop, committed_rewards
 from sim.keys import member_key
-
-Lie = Callable[["SimulatedNode", list[Effect]], list[Effect]]
-"""What a dishonest member does instead of these effects."""
-
-
-_TIMING = Timing(train_seconds=10.0, grace_seconds=0.1)
-
-
-@dataclass(frozen=True, slots=True)
-class Crash:
-    """A member stops at its `at`-th event, and may come back.
-
-    Attributes:
-        member: roster index.
-        at: number of events that it has handled before.
-        is_logged: the event is on disk, but nothing that follows from it was done.
-        back_after_seconds: until it restarts; None = never.
-    """
-
-    member: int
-    at: int
-    is_logged: bool = False
-    back_after_seconds: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Scenario:
-    """The world's conduct.
-
-    Attributes:
-        latency_seconds: shortest and longest time that a message takes.
-        loss: share of announcements and pushed shares that never arrive (what was lost is repaired by exchange).
-        work_seconds: how long each piece of work takes.
-        training_seconds: by member, how long it trains in every round, if longer than other work takes.
-        hanging: of these, members that give no sign of work meanwhile.
-        notice_seconds: until the others notice that a member stopped or came back; None = never.
-        exchange_seconds: between two exchanges of what each member lacks.
-        crashes: who stops when.
-        lies: dishonest members.
-        keep_to_themselves: members that pass on nothing of what they heard.
-        timing: the members' deadlines.
-    """
-
-    latency_seconds: tuple[float, float] = (0.01, 0.05)
-    loss: float = 0.0
-    work_seconds: float = 0.01
-    training_seconds: Mapping[int, float] = field(default_factory=dict)
-    hanging: frozenset[int] = frozenset()
-    notice_seconds: float | None = 0.2
-    exchange_seconds: float = 1.0
-    crashes: tuple[Crash, ...] = ()
-    lies: Mapping[int, Lie] = field(default_factory=dict)
-    keep_to_themselves: frozenset[int] = frozenset()
-    timing: Timing = _TIMING
-
-
-class MemoryBlobs:
-    """A member's blobs; they survive its crashes."""
-
-    def __init__(self) -> None:
-        self._data: dict[bytes, tuple[int, bytes]] = {}
-        self._secrets: dict[tuple[str, int], bytes] = {}
-
-    def put_secret(self, what: str, round_id: int, data: bytes) -> None:
-        self._secrets[what, round_id] = data
-
-    def get_secret(self, what: str, round_id: int) -> bytes | None:
-        return self._secrets.get((what, round_id))
-
-    def put(self, name: bytes, round_id: int, data: bytes) -> None:
-        self._data[name] = (round_id, data)
-
-    def get(self, name: bytes) -> bytes | None:
-        found = self._data.get(name)
-        return None if found is None else found[1]
-
-    def copy(self) -> MemoryBlobs:
-        twin = MemoryBlobs()
-        twin._data, twin._secrets = dict(self._data), dict(self._secrets)
-        return twin
-
-    def prune(self, oldest_round: int) -> None:
-        """Forget what belongs to rounds before `oldest_round`."""
-        self._data = {name: item for name, item in self._data.items() if item[0] >= oldest_round}
-        self._secrets = {key: data for key, data in self._secrets.items() if key[1] >= oldest_round}
-
-
-@dataclass(frozen=True, slots=True)
-class Saved:
-    """A member's disk at the beginning of a round, from which another world can go on."""
-
-    start: RoundStart
-    blobs: MemoryBlobs
-
-
-@dataclass
-class SimulatedNode:
-    """One member: its disk (log, blobs), and, while it is up, its session and workshop."""
-
-    identity: Identity
-    learner: Learner
-    blobs: MemoryBlobs
-    workshop: Workshop
-    begun_with: RoundStart
-    session: Session | None = None
-    begun_at: float | None = None
-    log: list[tuple[float, Event]] = field(default_factory=list)
-    handled: int = 0
-    life: int = 1
-    crashes: dict[int, Crash] = field(default_factory=dict)
-    will_return: bool = True
-    next_start: RoundStart | None = None
-    conduct: sessions.Conduct = field(default_factory=sessions.Conduct)
-    pace: Pace = field(default_factory=Pace)
-    results: dict[int, RoundResult] = field(default_factory=dict)
-    models: dict[int, bytes] = field(default_factory=dict)
-    records: dict[int, RoundRecord] = field(default_factory=dict)
-    evidence: dict[bytes, bytes] = field(default_factory=dict)
-
-    @property
-    def me(self) -> int:
-        return self.identity.me
-
-    @property
-    def is_up(self) -> bool:
-        return self.session is not None
-
-    @property
-    def round(self) -> int:
-        return self.begun_with.round
+from sim.node import MemoryBlobs, Saved, SimulatedNode
+from sim.scenario import Crash, Scenario
 
 
 class World:

@@ -18,10 +18,10 @@ from typing import Any
 import numpy as np
 
 from gossip.chunks import decode_words
-from gossip.messages import SETTLED
 from gossip.quantise import average, unpack_sum
 from gossip.spec import TaskSpec, blob_digest
 from gossip.state import PHASES
+from gossip.values import SETTLED
 from ledger.audit import audit
 from ledger.devchain import DEV_KEYS
 from ledger.types import VaultTerms

@@ -14,7 +14,7 @@ import msgspec
 import pytest
 import trio
 
-from gossip.messages import RoundResult as AgreedResult
+from gossip.values import RoundResult as AgreedResult
 from ledger import sending
 from ledger.audit import audit
 from ledger.connection import Connection, account_of

@@ -26,12 +26,21 @@ from collections.abc import Callable, Iterator
 from msgspec import structs
 
 from gossip.events import Announce, Effect, Event, Tell, Work
-from gossip.messages import Commit, Confirm, Message, Propose, decode_message, value_digest
+from gossip.messages import (
+    Commit,
+    Confirm,
+    Message,
+    Propose,
+    decode_message,
+)
 from gossip.parameters import Parameters
 from gossip.review import review
 from gossip.statements import Kind
+from gossip.values import value_digest
 from node.workshop import Workshop
-from sim.world import Crash, Scenario, SimulatedNode, World
+from sim.node import SimulatedNode
+from sim.scenario import Crash, Scenario
+from sim.world import World
 from tests.helpers import liars
 from tests.helpers.learners import KnownLearner, first_model, small_spec
 

@@ -31,9 +31,7 @@ from gossip import round as one_round
 from gossip.agreement import highest_prepared
 from gossip.events import Announce, Blame, CheckShare, Effect, Event, Heard, Prove, Proved, ShareChecked, Ticked
 from gossip.messages import (
-    SET,
     AnyMessage,
-    Certificate,
     Commit,
     Confirm,
     Envelope,
@@ -41,17 +39,23 @@ from gossip.messages import (
     Proof,
     Propose,
     Receipt,
-    SetValue,
     Status,
-    Value,
     decode_message,
-    encode,
     message_digest,
-    value_digest,
 )
 from gossip.state import RoundState
 from gossip.statements import Kind
-from sim.world import Scenario, SimulatedNode, World
+from gossip.values import (
+    SET,
+    Certificate,
+    SetValue,
+    Value,
+    encode,
+    value_digest,
+)
+from sim.node import SimulatedNode
+from sim.scenario import Scenario
+from sim.world import World
 from tests.helpers.liars import signed
 from tests.helpers.worlds import known_world, saved_after
 

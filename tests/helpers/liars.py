@@ -29,7 +29,6 @@ from gossip.events import (
 )
 from gossip.events import Deal as DealWork
 from gossip.messages import (
-    SET,
     Check,
     Commit,
     Complaint,
@@ -39,26 +38,31 @@ from gossip.messages import (
     Freeze,
     Message,
     Open,
-    OutcomeValue,
     Piece,
     Proof,
     Propose,
     Receipt,
     Reveal,
     Score,
-    SetValue,
     Sign,
     Status,
     decode_message,
-    encode,
-    value_digest,
 )
 from gossip.parameters import MODULUS
 from gossip.shamir import PREFIX_BYTES, Dealing
 from gossip.spec import blob_digest
 from gossip.statements import Kind, typed_data_digest
+from gossip.values import (
+    SET,
+    OutcomeValue,
+    SetValue,
+    encode,
+    value_digest,
+)
 from node.workshop import Workshop
-from sim.world import Lie, SimulatedNode, World
+from sim.node import SimulatedNode
+from sim.scenario import Lie
+from sim.world import World
 
 
 def lie_at_work(world: World, member: int, lie: Callable[[Workshop, Work, Event | None], Event | None]) -> None:

@@ -8,11 +8,20 @@ from functools import cache
 from msgspec import structs
 
 from gossip.events import Announce, Tell
-from gossip.messages import SET, Commit, Message, Reveal, decode_message, message_digest
+from gossip.messages import (
+    Commit,
+    Message,
+    Reveal,
+    decode_message,
+    message_digest,
+)
 from gossip.review import review
 from gossip.state import PHASES, Record, RoundState
 from gossip.statements import Kind
-from sim.world import Saved, Scenario, SimulatedNode, World
+from gossip.values import SET
+from sim.node import Saved, SimulatedNode
+from sim.scenario import Scenario
+from sim.world import World
 from tests.helpers.learners import KnownLearner, first_model, small_spec
 from tests.helpers.liars import signed
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gossip import layout
-from gossip.messages import SETTLED
+from gossip.values import SETTLED
 from tests.helpers.chaos import assert_named, calm_world, chaotic_world, world_after
 from tests.helpers.worlds import assert_agreement
 

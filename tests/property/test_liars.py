@@ -10,25 +10,28 @@ from gossip import round as one_round
 from gossip import scores, sets
 from gossip.events import Announce, Blame, Event, Heard, Missed
 from gossip.messages import (
-    ABANDONED,
-    OUTCOME,
-    SET,
-    SETTLED,
-    Certificate,
     Confirm,
     Deal,
     Freeze,
     Propose,
-    SetValue,
     Status,
     decode_message,
-    value_digest,
 )
 from gossip.parameters import Parameters
 from gossip.scores import score_bound
 from gossip.state import Turn
 from gossip.statements import Kind
-from sim.world import Scenario, World
+from gossip.values import (
+    ABANDONED,
+    OUTCOME,
+    SET,
+    SETTLED,
+    Certificate,
+    SetValue,
+    value_digest,
+)
+from sim.scenario import Scenario
+from sim.world import World
 from tests.helpers import liars
 from tests.helpers.learners import small_spec
 from tests.helpers.worlds import assert_agreement, known_world, saved_after

@@ -15,7 +15,8 @@ from gossip.layout import Layout
 from gossip.parameters import MODULUS, Parameters
 from gossip.shamir import PartialSum, deal
 from gossip.statements import Kind
-from sim.world import Crash, Scenario, World
+from sim.scenario import Crash, Scenario
+from sim.world import World
 from tests.helpers import liars
 from tests.helpers.learners import KnownLearner, PlainModel, first_model, small_spec
 from tests.helpers.worlds import assert_agreement, kinds_said

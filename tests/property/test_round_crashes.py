@@ -10,7 +10,7 @@ import pytest
 
 from gossip.state import PHASES
 from gossip.statements import Kind
-from sim.world import Crash, Scenario
+from sim.scenario import Crash, Scenario
 from tests.helpers.worlds import assert_agreement, kinds_said, known_world, phases_entered, saved_after
 
 MEMBERS = 4

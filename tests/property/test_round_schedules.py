@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 import pytest
 
-from sim.world import Crash, Scenario
+from sim.scenario import Crash, Scenario
 from tests.helpers.worlds import assert_agreement, known_world, saved_after
 
 

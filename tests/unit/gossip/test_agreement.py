@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from gossip import round as one_round
 from gossip.events import Announce, Heard, Tell
-from gossip.messages import SET, Status, decode_message
+from gossip.messages import Status, decode_message
 from gossip.state import RoundState
 from gossip.statements import Kind
-from sim.world import SimulatedNode, World
+from gossip.values import SET
+from sim.node import SimulatedNode
+from sim.world import World
 from tests.helpers.liars import signed
 from tests.helpers.worlds import known_world, saved_after
 

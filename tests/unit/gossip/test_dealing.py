@@ -12,7 +12,9 @@ from gossip.events import Announce, CheckShare, Effect, FetchShare, Heard, Prove
 from gossip.messages import Envelope, Freeze, decode_message
 from gossip.state import RoundState
 from gossip.statements import Kind
-from sim.world import Scenario, SimulatedNode, World
+from sim.node import SimulatedNode
+from sim.scenario import Scenario
+from sim.world import World
 from tests.helpers.liars import signed
 from tests.helpers.worlds import known_world, saved_after
 

@@ -9,9 +9,14 @@ import pytest
 
 from gossip import ending
 from gossip.events import Settled
-from gossip.messages import ABANDONED, OUTCOME, SETTLED, OutcomeValue
 from gossip.state import RoundState, Turn
 from gossip.statements import Kind
+from gossip.values import (
+    ABANDONED,
+    OUTCOME,
+    SETTLED,
+    OutcomeValue,
+)
 from tests.helpers.worlds import settled_world, state_of, with_statement
 
 D = bytes(32)

@@ -25,13 +25,13 @@ from gossip.messages import (
     Score,
     decode_message,
     message_digest,
-    value_digest,
 )
 from gossip.pace import Pace
 from gossip.parameters import MODULUS
 from gossip.pieces import challenge
 from gossip.session import Conduct, context_of
 from gossip.spec import blob_digest
+from gossip.values import value_digest
 from tests.helpers.liars import signed
 from tests.helpers.worlds import settled_world, state_of
 

@@ -8,9 +8,10 @@ import pytest
 
 from gossip import holding
 from gossip.events import Blame, Effect, FetchPayload
-from gossip.messages import SET, Complaint, Deal, SetValue
+from gossip.messages import Complaint, Deal
 from gossip.state import RoundState, Turn
 from gossip.statements import Kind
+from gossip.values import SET, SetValue
 from tests.helpers.worlds import recorded, settled_world, state_of, with_statement
 
 D = bytes(32)

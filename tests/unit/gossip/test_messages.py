@@ -9,13 +9,9 @@ from hypothesis import strategies as st
 
 from gossip.errors import MalformedMessage
 from gossip.messages import (
-    EMPTY_SET,
     MAX_HISTORY,
     MAX_MESSAGE_BYTES,
-    SET,
-    SETTLED,
     AnyMessage,
-    Certificate,
     Check,
     Commit,
     Complaint,
@@ -24,25 +20,31 @@ from gossip.messages import (
     Envelope,
     Freeze,
     Open,
-    OutcomeValue,
     Piece,
     Proof,
     Propose,
     Receipt,
     Reveal,
-    RoundResult,
     Score,
-    SetValue,
     Sign,
     Status,
     decode_envelope,
     decode_message,
-    encode,
     longest_message,
 )
 from gossip.parameters import Parameters
 from gossip.statements import Kind
 from gossip.transport.interface import Limits
+from gossip.values import (
+    EMPTY_SET,
+    SET,
+    SETTLED,
+    Certificate,
+    OutcomeValue,
+    RoundResult,
+    SetValue,
+    encode,
+)
 
 D = bytes(range(32))
 SIGNATURE = bytes(64)

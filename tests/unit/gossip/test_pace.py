@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from gossip.events import Missed
 from gossip.pace import FACTOR, ROUNDS, Pace, adapt
 from gossip.state import Timing
-from sim.world import Scenario, World
+from sim.scenario import Scenario
+from sim.world import World
 from tests.helpers.worlds import assert_agreement, known_world
 
 TIMING = Timing(train_seconds=40.0, shortest_seconds=3.0, silence_seconds=2.5, grace_seconds=0.1)

@@ -8,9 +8,10 @@ import pytest
 
 from gossip import reveal
 from gossip.events import Blame, PieceChecked
-from gossip.messages import SET, Check, Piece, value_digest
+from gossip.messages import Check, Piece
 from gossip.state import RoundState, Turn
 from gossip.statements import Kind
+from gossip.values import SET, value_digest
 from tests.helpers.worlds import recorded, settled_world, state_of, with_statement
 
 D = bytes(32)

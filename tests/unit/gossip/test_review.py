@@ -12,26 +12,28 @@ from msgspec import structs
 
 from gossip.errors import MalformedMessage
 from gossip.messages import (
-    ABANDONED,
-    EMPTY_SET,
-    OUTCOME,
-    SET,
     Commit,
     Deal,
     Envelope,
     Proof,
     Receipt,
-    RoundResult,
     Score,
-    SetValue,
     decode_message,
-    value_digest,
 )
 from gossip.record import RoundRecord, decode_record, encode_record
 from gossip.results import result_signing_digest
 from gossip.review import Review, review
 from gossip.statements import Kind
-from sim.world import Scenario
+from gossip.values import (
+    ABANDONED,
+    EMPTY_SET,
+    OUTCOME,
+    SET,
+    RoundResult,
+    SetValue,
+    value_digest,
+)
+from sim.scenario import Scenario
 from tests.helpers import liars
 from tests.helpers.liars import signed
 from tests.helpers.worlds import known_world, saved_after, settled_world

@@ -9,10 +9,6 @@ from gossip import agreement
 from gossip import round as one_round
 from gossip.events import Blame, Heard
 from gossip.messages import (
-    EMPTY_SET,
-    OUTCOME,
-    SET,
-    Certificate,
     Check,
     Commit,
     Complaint,
@@ -26,18 +22,25 @@ from gossip.messages import (
     Proof,
     Propose,
     Reveal,
-    SetValue,
     Sign,
     Status,
     decode_message,
-    encode,
-    value_digest,
 )
 from gossip.results import result_signing_digest
 from gossip.session import is_certified
 from gossip.state import MAX_ATTEMPTS_AHEAD, RoundState
 from gossip.statements import Kind
-from sim.world import SimulatedNode, World
+from gossip.values import (
+    EMPTY_SET,
+    OUTCOME,
+    SET,
+    Certificate,
+    SetValue,
+    encode,
+    value_digest,
+)
+from sim.node import SimulatedNode
+from sim.world import World
 from tests.helpers.liars import signed
 from tests.helpers.worlds import known_world, recorded, saved_after, state_of
 

@@ -9,11 +9,14 @@ import pytest
 
 from gossip import session as sessions
 from gossip.events import Announce, Dealt, Effect, Event, FetchShare, Heard, LaggedBehind, PeerDown, PeerUp, Ticked
-from gossip.messages import Envelope, Open, RoundResult, decode_message
+from gossip.messages import Envelope, Open, decode_message
 from gossip.results import result_digest, result_signing_digest
 from gossip.session import RoundStart, Session
 from gossip.statements import Kind
-from sim.world import Crash, Saved, Scenario, SimulatedNode, World
+from gossip.values import RoundResult
+from sim.node import Saved, SimulatedNode
+from sim.scenario import Crash, Scenario
+from sim.world import World
 from tests.helpers.liars import signed
 from tests.helpers.worlds import known_world, saved_after
 

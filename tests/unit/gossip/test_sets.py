@@ -9,10 +9,16 @@ import msgspec
 import pytest
 
 from gossip import sets
-from gossip.messages import ABANDONED, EMPTY_SET, SET, Freeze, Receipt, SetValue
+from gossip.messages import Freeze, Receipt
 from gossip.results import is_history, result_digest
 from gossip.state import RoundState, Turn
 from gossip.statements import Kind
+from gossip.values import (
+    ABANDONED,
+    EMPTY_SET,
+    SET,
+    SetValue,
+)
 from tests.helpers.worlds import known_world, saved_after, settled_world, state_of, with_statement
 
 D = bytes(32)

@@ -9,7 +9,6 @@ import pytest
 
 from gossip import versions
 from gossip.messages import (
-    SET,
     Commit,
     Confirm,
     Deal,
@@ -18,10 +17,9 @@ from gossip.messages import (
     Proof,
     Propose,
     Receipt,
-    SetValue,
-    value_digest,
 )
 from gossip.state import Record, RoundState, Turn
+from gossip.values import SET, SetValue, value_digest
 from sim.world import World
 from tests.helpers.worlds import known_world, recorded, saved_after, state_of
 

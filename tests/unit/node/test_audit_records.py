@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from msgspec import structs
 
-from gossip.messages import RoundResult
 from gossip.record import RoundRecord, encode_record, evidence_of
 from gossip.results import result_digest
 from gossip.spec import blob_digest
+from gossip.values import RoundResult
 from ledger.findings import Finding, Notebook
 from ledger.types import Member, Roster
 from node.audit_records import RecordsReport, audit_model, audit_records

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 import trio
 
-from gossip.messages import RoundResult
+from gossip.values import RoundResult
 from ledger.errors import ChainUnavailable, ResultConflict
 from node import chainqueue
 from node.chainqueue import ChainQueue

@@ -15,7 +15,8 @@ from gossip.messages import Complaint, Deal, Reveal
 from gossip.shamir import blob_size
 from gossip.statements import Kind
 from node.door import Door
-from sim.world import SimulatedNode, World
+from sim.node import SimulatedNode
+from sim.world import World
 from tests.helpers.liars import signed
 from tests.helpers.worlds import known_world, saved_after
 

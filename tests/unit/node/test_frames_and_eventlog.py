@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 
 from gossip import events
 from gossip.errors import MalformedMessage
-from gossip.messages import Envelope, RoundResult
+from gossip.messages import Envelope
+from gossip.values import RoundResult
 from node.errors import StoreError
 from node.eventlog import decode_event, encode_event
 from node.frames import Summary, decode_frame, encode_frame, short_id

@@ -10,7 +10,6 @@ from coincurve import PrivateKey
 from gossip import session as sessions
 from gossip.events import Heard
 from gossip.messages import (
-    SET,
     Commit,
     Confirm,
     Deal,
@@ -18,16 +17,19 @@ from gossip.messages import (
     Message,
     Proof,
     Propose,
-    SetValue,
-    encode,
     longest_message,
     message_digest,
-    value_digest,
 )
 from gossip.parameters import Parameters
 from gossip.session import Identity, Session
 from gossip.state import MAX_ATTEMPTS_AHEAD, Agreement
 from gossip.statements import Domain, address_of, sign
+from gossip.values import (
+    SET,
+    SetValue,
+    encode,
+    value_digest,
+)
 from node import sync
 from node.frames import MOST_IDS, Summary, short_id
 from node.sync import Exchange, most_bytes, summarise
