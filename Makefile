@@ -1,6 +1,7 @@
 # make demo, make test: everything else follows from these.  Nothing is installed outside .venv and contracts/node_modules.
 #   make demo ARGS="--rounds 5 --json"    options of `mycelia demo`
 #   make test ARGS="tests/unit"           arguments of pytest
+#   make gas                              measures the contracts, writes contracts/gas.json
 #   make bench-secagg                   secure aggregation beside Flower's, CPU time
 #   make lock                             pins what .venv holds: upgrade there with pip, then run this
 
@@ -11,7 +12,7 @@ PIP := $(BIN)/python -m pip --no-input --disable-pip-version-check
 TOOL_PATH := $(PATH):$(abspath $(BIN))
 
 .DELETE_ON_ERROR:
-.PHONY: demo install test test-long lint bench-secagg clean lock
+.PHONY: demo install test test-long lint gas bench-secagg clean lock
 
 demo: install
 	$(BIN)/mycelia demo $(ARGS)
@@ -29,6 +30,10 @@ lint: $(VENV)/.installed-test contracts/node_modules/.installed
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# Measures every external function on py-evm; the table it prints is the one in contracts/README.md.
+gas: $(VENV)/.installed-test
+	$(BIN)/python -m tests.helpers.gas
 
 # The peer resolves to other versions of numpy and cryptography, so it has an environment of its own.
 bench-secagg: $(VENV)/.installed

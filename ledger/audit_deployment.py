@@ -38,6 +38,8 @@ class Deployment:
     Attributes:
         chain_id, registry, ledger, vault: where it is.
         terms: what the vault pays, as its code has them.
+        windows: seconds in which a round can be challenged, and then ruled on, as the ledger's code has them.
+        stake_terms: what the vault pays in, and the seconds that a stake unbonds, as its code has them.
         accounts: address of each member's account, by roster index.
         rosters: by config digest, as computed from the events.
         training_rounds: how many the published spec has; None if it cannot be read.
@@ -48,6 +50,8 @@ class Deployment:
     ledger: str
     vault: str
     terms: VaultTerms
+    windows: tuple[int, int]
+    stake_terms: tuple[str, int]
     accounts: tuple[str, ...]
     rosters: Mapping[bytes, KnownRoster]
     training_rounds: int | None
@@ -76,7 +80,8 @@ def audit_deployment(trail: Trail, registry: str, notebook: Notebook) -> Deploym
     if named is None:
         return None
     ledger, vault = _address(named["ledger"]), _address(named["vault"])
-    _checked_code("RoundLedger", ledger, trail.code(ledger), _ledger_words(trail.chain_id, registry, ledger), notebook)
+    words = _ledger_words(trail.chain_id, registry, ledger)
+    windows = _checked_code("RoundLedger", ledger, trail.code(ledger), words, notebook) or {}
     own = {"registry": _word(registry), "ledger": _word(ledger)}
     numbers = _checked_code("RewardVault", vault, trail.code(vault), own, notebook)
     if numbers is None:
@@ -90,6 +95,8 @@ def audit_deployment(trail: Trail, registry: str, notebook: Notebook) -> Deploym
         ledger=ledger,
         vault=vault,
         terms=_terms(numbers, notebook),
+        windows=(_number(windows, "disputeWindowSeconds"), _number(windows, "rulingSeconds")),
+        stake_terms=(_address(numbers["asset"]), _number(numbers, "unbondingSeconds")),
         accounts=tuple(to_checksum_address(member["account"]) for member in replayed.members),
         rosters=replayed.rosters,
         training_rounds=_training_rounds(replayed.specs.get(replayed.spec_digest, b""), notebook),
@@ -152,7 +159,7 @@ def _replay(trail: Trail, registry: str, notebook: Notebook) -> _Registry:
             _adopt_spec(replayed, event, notebook)
         elif event.name == "RosterChanged":
             _change_roster(replayed, event, trail.chain_id, registry, notebook)
-        else:
+        elif not event.name:
             notebook.note("log.unreadable", f"a log of the registry: {shown(event.values.get('reason'))}")
         if len(replayed.members) > MAX_MEMBERS or len(replayed.rosters) > MAX_ROSTERS:
             notebook.note("roster.size", "the registry's events tell of more members than a registry can hold")
@@ -229,6 +236,10 @@ def _training_rounds(spec: bytes, notebook: Notebook) -> int | None:
         return rounds
     notebook.note("spec.unreadable", "the published spec names no number of rounds")
     return None
+
+
+def _number(words: Mapping[str, bytes], name: str) -> int:
+    return int.from_bytes(words.get(name, b""), "big")
 
 
 def _address(word: bytes) -> str:

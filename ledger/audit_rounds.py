@@ -20,6 +20,7 @@ from ledger.types import (
     SETTLED,
     SIGNATURE_BYTES,
     STATISTICS,
+    STORED_BYTES,
     TRAINING,
     RoundResult,
     members_of,
@@ -79,10 +80,14 @@ class RoundsAudit:
             if event is None:
                 self._skip_to(self._recorded)
                 return
-            if event.name != "RoundRecorded":
-                self._notebook.note("log.unreadable", f"a log of the ledger: {shown(event.values.get('reason'))}")
-            else:
+            if event.name == "RoundRecorded":
                 self._place(event)
+            elif event.name == "WindowsAdopted":
+                found = (event.values["disputeWindowSeconds"], event.values["rulingSeconds"])
+                what = "what the ledger's event says of its windows"
+                self._notebook.expect("vault.terms", what, self._deployment.windows, found)
+            elif not event.name:
+                self._notebook.note("log.unreadable", f"a log of the ledger: {shown(event.values.get('reason'))}")
 
     def _place(self, event: Event) -> None:
         round_id = event.values["round"]
@@ -122,15 +127,18 @@ class RoundsAudit:
             self._check_signatures(result, roster, event.values["signers"], event.values["signatures"], round_id)
             scores = self._checked_scores(result, event.values["scores"], len(roster.signers), round_id)
             self._check_rewards(result, scores, event.block, round_id)
-        self._last_digest = stored
+        whole = result.struct_hash()
+        self._last_digest = whole if whole[:STORED_BYTES] == stored else stored
         self._last_model = result.model
 
     def _check_digest(self, result: RoundResult, told: bytes, stored: bytes, round_id: int) -> None:
         expect = self._notebook.expect
         expect("round.number", "the number in the result", round_id, result.round, round_id)
         expect("round.digest", "the digest in the event", result.struct_hash(), told, round_id)
-        expect("round.storage", "the digest in the ledger's storage", result.struct_hash(), stored, round_id)
-        expect("round.previous", "the result named as the one before", self._last_digest, result.previous, round_id)
+        expect("round.storage", "the digest in the ledger's storage", result.stored_digest(), stored, round_id)
+        # Of a round whose event is missing only the stored part is known.
+        named = result.previous[: len(self._last_digest)]
+        expect("round.previous", "the result named as the one before", self._last_digest, named, round_id)
 
     def _check_content(self, result: RoundResult, roster: KnownRoster, round_id: int) -> None:
         note, expect = self._notebook.note, self._notebook.expect

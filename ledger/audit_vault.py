@@ -31,6 +31,7 @@ class VaultAudit:
         """Goes through all events, then through the storage."""
         on_event = {
             "TermsAdopted": self._on_terms,
+            "StakeTermsAdopted": self._on_stake_terms,
             "Funded": self._on_funded,
             "RootActivated": self._on_activated,
             "RewardClaimed": self._on_claimed,
@@ -38,7 +39,7 @@ class VaultAudit:
         for event in self._trail.events("RewardVault", self._deployment.vault):
             if event.name in on_event:
                 on_event[event.name](event)
-            else:
+            elif not event.name:
                 self._notebook.note("log.unreadable", f"a log of the vault: {shown(event.values.get('reason'))}")
         self._notebook.expect("vault.terms", "the number of TermsAdopted events", 1, self._terms_seen)
         self._compare_with_storage()
@@ -49,6 +50,10 @@ class VaultAudit:
         expected = (terms.round_budget_wei, terms.participation_ppm, terms.dispute_window_seconds)
         found = tuple(event.values[name] for name in ("roundBudget", "participationPpm", "disputeWindowSeconds"))
         self._notebook.expect("vault.terms", "what the event says of budget, part and window", expected, found)
+
+    def _on_stake_terms(self, event: Event) -> None:
+        found = (to_checksum_address(event.values["asset"]), event.values["unbondingSeconds"])
+        self._notebook.expect("vault.terms", "what the event says of stakes", self._deployment.stake_terms, found)
 
     def _on_funded(self, event: Event) -> None:
         self._funded_wei += event.values["amountWei"]
