@@ -338,9 +338,9 @@ def test_every_function_that_anybody_can_call_is_a_rule() -> None:
 
 def test_random_calls_end_the_same_on_both() -> None:
     SEEN.clear()
-    run(examples=8, steps=50)
+    run(examples=5, steps=50)
     print(f"{SEEN.total()} outcomes: {dict(sorted(SEEN.items()))}")
-    assert SEEN.total() > 250
+    assert SEEN.total() > 200
 
 
 @pytest.mark.slow
