@@ -24,7 +24,7 @@ from ledger.model_registry import (
     admit,
     adopt_spec,
     found_registry,
-    leave,
+    leave_roster,
     name_successor,
     propose_spec,
     remove,
@@ -47,7 +47,8 @@ from ledger.types import ZERO_ADDRESS, DisputeTerms, VaultTerms
 
 __all__ = [
     "ZERO_ADDRESS", "Call", "Entry", "Event", "Outcome", "State", "activate", "admit", "adopt_spec", "challenge",
-    "claim", "claim_revenue", "found", "found_registry", "found_vault", "fund", "lapse", "leave", "name_successor",
+    "claim", "claim_revenue", "found", "found_registry", "found_vault", "fund", "lapse", "leave_roster",
+    "name_successor",
     "pause", "pay_revenue", "propose_spec", "prove_equivocation", "prove_result_equivocation", "recover_signer",
     "remove", "request_unstake", "rotate", "rule_on_member", "rule_on_round", "stake", "submit_round",
     "withdraw_stake",

@@ -159,8 +159,8 @@ def rotate(
     return _adopt(state, following, replaced(registry.keys.signers, index, signer), authorised, rotated)
 
 
-def leave(state: State, call: Call, index: int, signature: bytes) -> Outcome:
-    """After `leave`."""
+def leave_roster(state: State, call: Call, index: int, signature: bytes) -> Outcome:
+    """After `leaveRoster`."""
     registry = state.registry
     _check_active(registry, index)
     authorised = _authorise(state, call, index, Exit(registry.config_digest, index), signature)

@@ -209,7 +209,7 @@ contract MemberRegistry is IMemberRegistry, EIP712 {
     }
 
     /// @inheritdoc IMemberRegistry
-    function leave(uint256 index, bytes calldata signature) external {
+    function leaveRoster(uint256 index, bytes calldata signature) external {
         _checkActive(index);
         _authorise(index, keccak256(abi.encode(EXIT, configDigest(), index)), signature);
         emit MemberLeft(index);

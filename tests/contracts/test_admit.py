@@ -85,7 +85,7 @@ def test_a_new_member_counts_from_the_next_result_on(scene: Scene) -> None:
 
 
 def test_the_name_of_somebody_who_left_is_free_again(scene: Scene) -> None:
-    scene.accepted("registry", "leave", *scene.exit(4))
+    scene.accepted("registry", "leaveRoster", *scene.exit(4))
     back = new_entry(4)
     scene.accepted("registry", "admit", *scene.admission(back))
     assert scene.state.registry.members[5] == back

@@ -84,7 +84,7 @@ def test_a_statement_names_a_roster_of_this_consortium(scene: Scene) -> None:
 
 
 def test_whoever_was_not_on_the_roster_cannot_have_spoken(scene: Scene) -> None:
-    scene.accepted("registry", "leave", *scene.exit(0))
+    scene.accepted("registry", "leaveRoster", *scene.exit(0))
     assert scene.refused("disputes", "proveEquivocation", *scene.equivocation(5)) == Refusal("NotOnRoster", (5,))
     nobody = (*scene.equivocation(0)[:3], bytes(64), bytes(64))
     assert scene.refused("disputes", "proveEquivocation", *nobody) == Refusal("NotOnRoster", (0,))
@@ -93,7 +93,7 @@ def test_whoever_was_not_on_the_roster_cannot_have_spoken(scene: Scene) -> None:
 def test_a_member_answers_for_what_it_said_before_it_rotated_or_left(scene: Scene) -> None:
     said = staked(scene).equivocation(1)
     scene.accepted("registry", "rotate", *scene.rotation(1))
-    scene.accepted("registry", "leave", *scene.exit(1))
+    scene.accepted("registry", "leaveRoster", *scene.exit(1))
     scene.accepted("disputes", "proveEquivocation", *said)
     assert scene.state.vault.total_slashed == STAKE
 
@@ -167,7 +167,7 @@ def test_only_an_active_members_account_challenges(scene: Scene) -> None:
     for index, who in ((5, 1), (1, 2)):
         refusal = scene.refused("disputes", "challenge", 0, index, EVIDENCE, sender=scene.account(who))
         assert refusal.name == ("MemberNotActive" if index == 5 else "NotTheAccount")
-    scene.accepted("registry", "leave", *scene.exit(1))
+    scene.accepted("registry", "leaveRoster", *scene.exit(1))
     refusal = scene.refused("disputes", "challenge", 0, 1, EVIDENCE, sender=scene.account(1))
     assert refusal == Refusal("MemberNotActive", (1,))
 

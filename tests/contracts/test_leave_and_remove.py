@@ -1,4 +1,4 @@
-"""MemberRegistry.leave and remove: who goes keeps its money and loses its voice."""
+"""MemberRegistry.leaveRoster and remove: who goes keeps its money and loses its voice."""
 
 from __future__ import annotations
 
@@ -11,45 +11,47 @@ from tests.helpers.scene import OTHER, Scene
 
 def test_nobody_else_ends_a_membership(scene: Scene) -> None:
     forged = scene.by_account(3, Exit(scene.config, 2))
-    assert scene.refused("registry", "leave", 2, forged) == Refusal("NotTheAccount", (2, scene.account(2).lower()))
+    assert scene.refused("registry", "leaveRoster", 2, forged) == Refusal(
+        "NotTheAccount", (2, scene.account(2).lower())
+    )
 
 
 @pytest.mark.parametrize("cut", [0, 63])
 def test_half_a_signature_is_none(scene: Scene, cut: int) -> None:
     index, signed = scene.exit(2)
-    assert scene.refused("registry", "leave", index, signed[:cut]).name == "NotTheAccount"
+    assert scene.refused("registry", "leaveRoster", index, signed[:cut]).name == "NotTheAccount"
 
 
 def test_the_signer_does_not_end_a_membership(scene: Scene) -> None:
     _, signed = scene.approved("registry", Exit(scene.config, 2), signers=0b100)
-    assert scene.refused("registry", "leave", 2, signed).name == "NotTheAccount"
+    assert scene.refused("registry", "leaveRoster", 2, signed).name == "NotTheAccount"
 
 
 def test_an_account_that_calls_itself_needs_no_signature(scene: Scene) -> None:
-    scene.accepted("registry", "leave", 2, b"", sender=scene.account(2))
+    scene.accepted("registry", "leaveRoster", 2, b"", sender=scene.account(2))
     assert scene.state.registry.keys.active == 0b11011
 
 
 def test_whoever_left_cannot_leave_again(scene: Scene) -> None:
-    scene.accepted("registry", "leave", *scene.exit(2))
-    assert scene.refused("registry", "leave", *scene.exit(2)) == Refusal("MemberNotActive", (2,))
+    scene.accepted("registry", "leaveRoster", *scene.exit(2))
+    assert scene.refused("registry", "leaveRoster", *scene.exit(2)) == Refusal("MemberNotActive", (2,))
 
 
 @pytest.mark.parametrize("index", [5, 300])
 def test_a_stranger_cannot_leave(scene: Scene, index: int) -> None:
-    assert scene.refused("registry", "leave", index, b"") == Refusal("UnknownMember", (index,))
+    assert scene.refused("registry", "leaveRoster", index, b"") == Refusal("UnknownMember", (index,))
 
 
 def test_an_exit_signed_for_an_earlier_roster_is_void(scene: Scene) -> None:
     early = scene.exit(2)
-    scene.accepted("registry", "leave", *scene.exit(4))
-    assert scene.refused("registry", "leave", *early).name == "NotTheAccount"
+    scene.accepted("registry", "leaveRoster", *scene.exit(4))
+    assert scene.refused("registry", "leaveRoster", *early).name == "NotTheAccount"
 
 
 def test_the_third_last_member_cannot_leave(scene: Scene) -> None:
     for index in (0, 1):
-        scene.accepted("registry", "leave", *scene.exit(index))
-    assert scene.refused("registry", "leave", *scene.exit(2)) == Refusal("MemberCountOutOfRange", (2,))
+        scene.accepted("registry", "leaveRoster", *scene.exit(index))
+    assert scene.refused("registry", "leaveRoster", *scene.exit(2)) == Refusal("MemberCountOutOfRange", (2,))
 
 
 def test_the_third_last_member_cannot_be_removed(scene: Scene) -> None:

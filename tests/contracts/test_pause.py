@@ -70,4 +70,4 @@ def test_claims_stakes_withdrawals_and_roster_changes_go_on(scene: Scene) -> Non
     scene.accepted("vault", "claimRevenue", 1, *scene.claim(2))
     scene.accepted("vault", "withdrawStake", 2)
     scene.accepted("vault", "fund", 1, value=1)
-    scene.accepted("registry", "leave", *scene.exit(4))
+    scene.accepted("registry", "leaveRoster", *scene.exit(4))

@@ -63,7 +63,7 @@ def test_nobody_elses_rotation_makes_a_member_wait(scene: Scene) -> None:
 
 
 def test_a_member_that_is_gone_rotates_nothing(scene: Scene) -> None:
-    scene.accepted("registry", "leave", *scene.exit(2))
+    scene.accepted("registry", "leaveRoster", *scene.exit(2))
     assert scene.refused("registry", "rotate", *scene.rotation(2)) == Refusal("MemberNotActive", (2,))
 
 

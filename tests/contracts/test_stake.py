@@ -15,7 +15,7 @@ UNBONDING = 2 * DAY_SECONDS
 @pytest.mark.parametrize(("index", "gone"), [(5, False), (300, False), (4, True)])
 def test_only_active_members_have_a_stake(scene: Scene, index: int, gone: bool) -> None:
     if gone:
-        scene.accepted("registry", "leave", *scene.exit(index))
+        scene.accepted("registry", "leaveRoster", *scene.exit(index))
     assert scene.refused("vault", "stake", index, 5, value=5) == Refusal("MemberNotActive", (index,))
 
 

@@ -174,7 +174,7 @@ def _changes(consortium: Consortium) -> dict[str, int]:
     gas["rotate"] = _used(consortium, functions.rotate(n - 1, *rotated, b""), sender=account)
     removal = approved(Removal(consortium.config, n - 1, EVIDENCE))
     with chain.undone():
-        gas["leave"] = _used(consortium, functions.leave(n - 1, b""), sender=account)
+        gas["leaveRoster"] = _used(consortium, functions.leaveRoster(n - 1, b""), sender=account)
     if n > 3:
         gas["remove"] = _used(consortium, functions.remove(n - 1, EVIDENCE, *removal))
     newcomer = entry(n)

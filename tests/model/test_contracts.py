@@ -115,9 +115,9 @@ class ContractsAndModel(RuleBasedStateMachine):
         self.act("registry", "rotate", *args[:-1], b"" if sender else args[-1], sender=sender)
 
     @rule(index=st.integers(0, MEMBERS - 1), own=MOSTLY)
-    def leave(self, index: int, own: bool) -> None:
+    def leave_roster(self, index: int, own: bool) -> None:
         _, signed = self.scene.exit(index if own else (index + 1) % MEMBERS)
-        self.act("registry", "leave", index, signed)
+        self.act("registry", "leaveRoster", index, signed)
 
     @rule(spec=st.sampled_from([b"", b"one", b"two"]), signers=BITMAPS, altered=ALTERED)
     def propose_spec(self, spec: bytes, signers: int | None, altered: str) -> None:

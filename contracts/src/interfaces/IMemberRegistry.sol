@@ -170,7 +170,7 @@ interface IMemberRegistry is IQuorum {
 
     /// @notice Ends a membership at the member's own will.
     /// @param signature Of the member's account over `Exit`; not looked at if that account calls.
-    function leave(uint256 index, bytes calldata signature) external;
+    function leaveRoster(uint256 index, bytes calldata signature) external;
 
     /// @notice Announces another specification, in place of any announced before and not adopted.
     /// @param spec What the quorum approved as `SpecChange`.
