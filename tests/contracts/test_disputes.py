@@ -59,13 +59,14 @@ def test_the_same_statement_twice_is_no_equivocation(scene: Scene) -> None:
 
 
 @pytest.mark.parametrize("place", [3, 4])
-@pytest.mark.parametrize("wrong", ["another's", "mirrored", "cut", "of the other"])
+@pytest.mark.parametrize("wrong", ["another's", "mirrored", "cut", "longer", "of the other"])
 def test_both_statements_have_to_be_the_members(scene: Scene, place: int, wrong: str) -> None:
     call: list[Any] = list(scene.equivocation(1))
     call[place] = {
         "another's": scene.equivocation(2)[place],
         "mirrored": mirrored(call[place]),
         "cut": call[place][:-1],
+        "longer": call[place] + b"\0",
         "of the other": call[7 - place],
     }[wrong]
     assert scene.refused("disputes", "proveEquivocation", *call).name == "NotTheMembers"
