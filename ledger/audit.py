@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ledger.audit_deployment import audit_deployment
+from ledger.audit_disputes import DisputesAudit
 from ledger.audit_registry import RegistryAudit
 from ledger.audit_rounds import Progress, RoundsAudit, Work
 from ledger.audit_vault import VaultAudit
@@ -64,7 +65,8 @@ def audit_trail(trail: Trail, registry: str, progress: Progress | None = None) -
         members = RegistryAudit(trail, deployment, notebook)
         rounds = RoundsAudit(trail, deployment, members, notebook, progress)
         vault = VaultAudit(trail, deployment, members, rounds, notebook)
-        for part in (vault, rounds, members):
+        disputes = DisputesAudit(trail, deployment, notebook)
+        for part in (vault, rounds, members, disputes):
             part.finish()
         seen = {"members": _summaries(members, rounds, vault), "funded_wei": vault.funded_wei}
         seen["curves"] = Curves(rounds.scored.points, rounds.earned.points, vault.paid.points)

@@ -22,6 +22,9 @@ class Deployment:
     Attributes:
         chain_id, registry, ledger, vault: where it is.
         terms: what the vault pays, as its code has them.
+        windows: seconds in which a round can be challenged, and then ruled on, as the ledger's code has them.
+        disputes, bond_wei: where disputes are settled, and what a challenge locks, as its code has it.
+        stake_terms: what the vault pays in, and the seconds that a stake unbonds, as its code has them.
     """
 
     chain_id: int
@@ -29,6 +32,10 @@ class Deployment:
     ledger: str
     vault: str
     terms: VaultTerms
+    windows: tuple[int, int]
+    stake_terms: tuple[str, int]
+    disputes: str
+    bond_wei: int
 
 
 def audit_deployment(trail: Trail, registry: str, notebook: Notebook) -> Deployment | None:
@@ -44,11 +51,15 @@ def audit_deployment(trail: Trail, registry: str, notebook: Notebook) -> Deploym
     if named is None:
         return None
     ledger, vault = _address(named["ledger"]), _address(named["vault"])
-    _checked_code("RoundLedger", ledger, trail.code(ledger), _ledger_words(trail.chain_id, registry, ledger), notebook)
+    words = _ledger_words(trail.chain_id, registry, ledger)
+    windows = _checked_code("RoundLedger", ledger, trail.code(ledger), words, notebook) or {}
     own = {"registry": _word(registry), "ledger": _word(ledger)}
     numbers = _checked_code("RewardVault", vault, trail.code(vault), own, notebook)
     if numbers is None:
         return None
+    disputes = _address(named["disputes"])
+    parts = {"registry": _word(registry), "ledger": _word(ledger), "vault": _word(vault)}
+    bond = _checked_code("Disputes", disputes, trail.code(disputes), parts, notebook) or {}
 
     return Deployment(
         chain_id=trail.chain_id,
@@ -56,6 +67,10 @@ def audit_deployment(trail: Trail, registry: str, notebook: Notebook) -> Deploym
         ledger=ledger,
         vault=vault,
         terms=_terms(numbers, notebook),
+        windows=(_number(windows, "disputeWindowSeconds"), _number(windows, "rulingSeconds")),
+        stake_terms=(_address(numbers["asset"]), _number(numbers, "unbondingSeconds")),
+        disputes=disputes,
+        bond_wei=_number(bond, "bondWei"),
     )
 
 
@@ -104,6 +119,10 @@ def _terms(words: Mapping[str, bytes], notebook: Notebook) -> VaultTerms:
     except ValueError as error:
         notebook.note("vault.terms", f"the vault's terms are none that its constructor accepts: {error}")
         return VaultTerms(0, 0, 0)
+
+
+def _number(words: Mapping[str, bytes], name: str) -> int:
+    return int.from_bytes(words.get(name, b""), "big")
 
 
 def _address(word: bytes) -> str:

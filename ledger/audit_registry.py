@@ -49,7 +49,10 @@ class RegistryAudit(Replay):
             "SpecAdopted": self._on_spec,
             "RosterChanged": self._on_roster,
         }
-        super().__init__(trail, "MemberRegistry", deployment.registry, notebook, checks)
+        unjudged = {
+            "Approved", "Authorised", "MemberLeft", "MemberRemoved", "MemberRotated", "SpecProposed", "SuccessorNamed"
+        }  # fmt: skip
+        super().__init__(trail, "MemberRegistry", deployment.registry, notebook, checks, unjudged)
         self._chain_id = deployment.chain_id
         self._members: list[Mapping[str, Any]] = []
         self._spec_digest = b""

@@ -24,6 +24,7 @@ from ledger.types import (
     SETTLED,
     SIGNATURE_BYTES,
     STATISTICS,
+    STORED_BYTES,
     TRAINING,
     RoundResult,
     members_of,
@@ -86,7 +87,9 @@ class RoundsAudit(Replay):
         notebook: Notebook,
         progress: Progress | None = None,
     ) -> None:
-        super().__init__(trail, "RoundLedger", deployment.ledger, notebook, {"RoundRecorded": self._on_recorded})
+        checks = {"RoundRecorded": self._on_recorded, "WindowsAdopted": self._on_windows}
+        unjudged = {"Paused", "RoundDisputed", "RoundRuled"}
+        super().__init__(trail, "RoundLedger", deployment.ledger, notebook, checks, unjudged)
         self._deployment = deployment
         self._registry = registry
         self._progress = progress
@@ -110,8 +113,14 @@ class RoundsAudit(Replay):
     def finish(self) -> None:
         """Checks the rest; notes those that are missing."""
         self.advance()
+        self.expect_once("vault.terms", "WindowsAdopted")
         self._skip_to(self._recorded)
         self.notebook.checked.wei = sum(self.rewards.cumulative or ())
+
+    def _on_windows(self, event: Event) -> None:
+        found = (event.values["disputeWindowSeconds"], event.values["rulingSeconds"])
+        what = "what the ledger's event says of its windows"
+        self.notebook.expect("vault.terms", what, self._deployment.windows, found)
 
     def _on_recorded(self, event: Event) -> None:
         self._registry.advance(event.place)
@@ -154,15 +163,18 @@ class RoundsAudit(Replay):
             scores = self._checked_scores(result, event.values["scores"], len(roster.signers), round_id)
             self._check_rewards(result, scores, event.block, round_id)
             self._count(result, scores, round_id)
-        self._last_digest = stored
+        whole = result.struct_hash()
+        self._last_digest = whole if whole[:STORED_BYTES] == stored else stored
         self._last_model = result.model
 
     def _check_digest(self, result: RoundResult, told: bytes, stored: bytes, round_id: int) -> None:
         expect = self.notebook.expect
         expect("round.number", "the number in the result", round_id, result.round, round_id)
         expect("round.digest", "the digest in the event", result.struct_hash(), told, round_id)
-        expect("round.storage", "the digest in the ledger's storage", result.struct_hash(), stored, round_id)
-        expect("round.previous", "the result named as the one before", self._last_digest, result.previous, round_id)
+        expect("round.storage", "the digest in the ledger's storage", result.stored_digest(), stored, round_id)
+        # Of a round whose event is missing only the stored part is known.
+        named = result.previous[: len(self._last_digest)]
+        expect("round.previous", "the result named as the one before", self._last_digest, named, round_id)
 
     def _check_content(self, result: RoundResult, roster: KnownRoster, round_id: int) -> None:
         note, expect = self.notebook.note, self.notebook.expect

@@ -33,15 +33,19 @@ class VaultAudit(Replay):
     ) -> None:
         checks = {
             "TermsAdopted": self._on_terms,
+            "StakeTermsAdopted": self._on_stake_terms,
             "Funded": self._on_funded,
             "RootActivated": self._on_activated,
             "RewardClaimed": self._on_claimed,
         }
-        super().__init__(trail, "RewardVault", deployment.vault, notebook, checks)
+        unjudged = {
+            "BondLocked", "BondReleased", "RevenueClaimed", "RevenuePaid", "Slashed", "StakeWithdrawn", "Staked",
+            "UnstakeRequested",
+        }  # fmt: skip
+        super().__init__(trail, "RewardVault", deployment.vault, notebook, checks, unjudged)
         self._deployment = deployment
         self._registry = registry
         self._rounds = rounds
-        self._terms_seen = 0
         self._funded_wei = 0
         self._claimed_wei: Counter[int] = Counter()
         self._active = Rewards(0, EMPTY, 0, None, 0)
@@ -60,15 +64,19 @@ class VaultAudit(Replay):
         """Goes through all events, then compares what comes of them with storage and balance."""
         self.advance()
         self._registry.advance()
-        self.notebook.expect("vault.terms", "the number of TermsAdopted events", 1, self._terms_seen)
+        for name in ("TermsAdopted", "StakeTermsAdopted"):
+            self.expect_once("vault.terms", name)
         self._compare_with_storage()
 
     def _on_terms(self, event: Event) -> None:
-        self._terms_seen += 1
         terms = self._deployment.terms
         expected = (terms.round_budget_wei, terms.participation_ppm, terms.dispute_window_seconds)
         found = tuple(event.values[name] for name in ("roundBudget", "participationPpm", "disputeWindowSeconds"))
         self.notebook.expect("vault.terms", "what the event says of budget, part and window", expected, found)
+
+    def _on_stake_terms(self, event: Event) -> None:
+        found = (to_checksum_address(event.values["asset"]), event.values["unbondingSeconds"])
+        self.notebook.expect("vault.terms", "what the event says of stakes", self._deployment.stake_terms, found)
 
     def _on_funded(self, event: Event) -> None:
         self._funded_wei += event.values["amountWei"]

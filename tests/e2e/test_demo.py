@@ -41,7 +41,7 @@ def test_demo_shows_what_four_hospitals_gain_and_what_an_auditor_can_check(tmp_p
     assert_rounds(report, rounds=5)
     assert all(sorted(entry["dealers"]) == sorted(NAMES) for entry in report["rounds"])
     checked = report["audit"]["checked"]
-    assert (checked["members"], checked["rounds"], checked["codes"]) == (4, 7, 3)
+    assert (checked["members"], checked["rounds"], checked["codes"]) == (4, 7, 4)
     records = report["audit"]["records"]
     assert records["ok"]
     assert (records["checked"]["records"], records["checked"]["scores"], records["faults"]) == (7, 20, [])

@@ -29,6 +29,7 @@ HONEST = (
 
 NEEDED_BY_ALL = {
     "A round ends with the result that a quorum signed",
+    "A value is prepared, and final, by the votes of a quorum",
     "A member itself says one thing for each key: one Deal a round, one Proof an attempt",
 }
 """Without these even an honest round goes wrong, or does not end."""
