@@ -31,7 +31,7 @@ class Admission:
     def renew(self, roster: Roster) -> None:
         """Go by another roster from now on."""
         self.version = roster.version
-        self._members = {member.peer_id: member for member in roster.members}
+        self._members = {member.peer_id: member for member in roster.members if roster.is_active(member.index)}
         self._names |= {member.peer_id: member.name for member in roster.members}
 
     def index_of(self, peer_id: str) -> int | None:

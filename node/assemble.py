@@ -62,6 +62,8 @@ def assemble(folder: Path, config: Config, keys: Keys, pauses: Callable[[int, st
     roster = client.roster()
     spec = _spec(roster)
     me = find_member(roster, keys)
+    if not roster.is_active(me):
+        raise ConfigError(f"{roster.members[me].name} is no longer a member of the registry {roster.registry}")
     task = load_task(config.node.task, {**config.node.options}, folder)
     model = initial_model(task)
     watch = Watch()

@@ -21,6 +21,7 @@ from gossip.statements import Domain, address_of, sign
 from gossip.transport import PeerAddress, Statistics, peer_id_of
 from gossip.transport.payloads import Memory, Partial, Source
 from ledger.types import Member, Roster, VaultTerms
+from node.errors import StoreError
 from node.progress import Progress
 from node.recorder import Recorder
 from node.runner import Habits, Node
@@ -124,7 +125,10 @@ class MemoryTransport:
 
     async def fetch(self, peer_id: str, name: bytes, size: int, download: Partial) -> bytes:
         await trio.lowlevel.checkpoint()
-        source = await self._peer(peer_id).find_blob(self._me, name)
+        try:
+            source = await self._peer(peer_id).find_blob(self._me, name)
+        except StoreError as error:
+            raise PeerUnreachable("it was cut off meanwhile") from error
         if source is None or source.size != size:
             raise TransferRefused("not found")
         return b"".join(source.pieces(0))
