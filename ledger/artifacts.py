@@ -9,7 +9,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Any, Final
 
-NAMES: Final = ("MemberRegistry", "RoundLedger", "RewardVault")
+NAMES: Final = ("MemberRegistry", "RoundLedger", "RewardVault", "Disputes")
 """Contracts in the order of their deployment."""
 
 
@@ -90,5 +90,5 @@ def load(name: str) -> Artifact:
 
 
 def errors() -> dict[bytes, dict[str, Any]]:
-    """ABI entry of every custom error that a call of the three contracts may end with, by selector."""
+    """ABI entry of every custom error that a call of the contracts may end with, by selector."""
     return {selector: entry for name in NAMES for selector, entry in load(name).errors.items()}

@@ -20,8 +20,12 @@ class Deployment:
     """The contracts of one consortium, and what their code says.
 
     Attributes:
-        chain_id, registry, ledger, vault: where it is.
+        chain_id, registry, ledger, vault, disputes: where it is.
         terms: what the vault pays, as its code has them.
+        windows: seconds in which a round can be challenged, and then ruled on, as the ledger's code has them.
+        asset: the token that the vault pays in, as its code has it; the zero address for the chain's own coin.
+        unbonding_seconds: how long a stake unbonds, as the vault's code has it.
+        bond_wei: what a challenge locks, as the code of Disputes has it.
     """
 
     chain_id: int
@@ -29,6 +33,16 @@ class Deployment:
     ledger: str
     vault: str
     terms: VaultTerms
+    disputes: str
+    windows: tuple[int, int]
+    asset: str
+    unbonding_seconds: int
+    bond_wei: int
+
+    @property
+    def stake_terms(self) -> tuple[str, int]:
+        """What the vault's code says of stakes."""
+        return self.asset, self.unbonding_seconds
 
 
 def audit_deployment(trail: Trail, registry: str, notebook: Notebook) -> Deployment | None:
@@ -40,13 +54,19 @@ def audit_deployment(trail: Trail, registry: str, notebook: Notebook) -> Deploym
     """
     if not (code := trail.code(registry)):
         raise NoContract(registry, "a MemberRegistry")
-    named = _checked_code("MemberRegistry", registry, code, {}, notebook)
+    own = _domain_words(trail.chain_id, registry)
+    named = _checked_code("MemberRegistry", registry, code, own, notebook)
     if named is None:
         return None
-    ledger, vault = _address(named["ledger"]), _address(named["vault"])
-    _checked_code("RoundLedger", ledger, trail.code(ledger), _ledger_words(trail.chain_id, registry, ledger), notebook)
-    own = {"registry": _word(registry), "ledger": _word(ledger)}
+    ledger, vault, disputes = (_address(named[name]) for name in ("ledger", "vault", "disputes"))
+    words = {name: _word(address) for name, address in (("registry", registry), ("disputes", disputes))}
+    own = words | _domain_words(trail.chain_id, ledger)
+    windows = _checked_code("RoundLedger", ledger, trail.code(ledger), own, notebook) or {}
+    words |= {"ledger": _word(ledger), "vault": _word(vault)}
+    own = words | {name: windows[name] for name in ("disputeWindowSeconds",) if name in windows}
     numbers = _checked_code("RewardVault", vault, trail.code(vault), own, notebook)
+    own = words | _domain_words(trail.chain_id, disputes)
+    bond = _checked_code("Disputes", disputes, trail.code(disputes), own, notebook) or {}
     if numbers is None:
         return None
 
@@ -56,6 +76,11 @@ def audit_deployment(trail: Trail, registry: str, notebook: Notebook) -> Deploym
         ledger=ledger,
         vault=vault,
         terms=_terms(numbers, notebook),
+        windows=(_number(windows, "disputeWindowSeconds"), _number(windows, "rulingSeconds")),
+        disputes=disputes,
+        asset=_address(numbers["asset"]),
+        unbonding_seconds=_number(numbers, "unbondingSeconds"),
+        bond_wei=_number(bond, "bondWei"),
     )
 
 
@@ -79,17 +104,16 @@ def _checked_code(
     return words
 
 
-def _ledger_words(chain_id: int, registry: str, ledger: str) -> dict[str, bytes]:
-    """What the ledger's constructor wrote into its code.  Source: OpenZeppelin EIP712.sol, ShortStrings.sol."""
+def _domain_words(chain_id: int, contract: str) -> dict[str, bytes]:
+    """What EIP712's constructor wrote into the contract's code.  Source: OpenZeppelin EIP712.sol, ShortStrings.sol."""
 
     def short(text: bytes) -> bytes:
         return text.ljust(31, b"\0") + bytes([len(text)])
 
     return {
-        "registry": _word(registry),
-        "_cachedThis": _word(ledger),
+        "_cachedThis": _word(contract),
         "_cachedChainId": chain_id.to_bytes(32, "big"),
-        "_cachedDomainSeparator": domain_separator(chain_id, ledger),
+        "_cachedDomainSeparator": domain_separator(chain_id, contract),
         "_hashedName": keccak(b"Mycelia"),
         "_hashedVersion": keccak(b"1"),
         "_name": short(b"Mycelia"),
@@ -104,6 +128,10 @@ def _terms(words: Mapping[str, bytes], notebook: Notebook) -> VaultTerms:
     except ValueError as error:
         notebook.note("vault.terms", f"the vault's terms are none that its constructor accepts: {error}")
         return VaultTerms(0, 0, 0)
+
+
+def _number(words: Mapping[str, bytes], name: str) -> int:
+    return int.from_bytes(words.get(name, b""), "big")
 
 
 def _address(word: bytes) -> str:

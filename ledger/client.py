@@ -14,7 +14,7 @@ from ledger.cursor import START, Position, Step, advance
 from ledger.errors import ChainUnavailable, InvalidRoster, NoContract, ResultConflict, Reverted, TransactionFailed
 from ledger.finality import INSTANT, Finality
 from ledger.rewards import pack_scores, unpack_scores
-from ledger.types import EMPTY, Member, Roster, RoundRecord, RoundResult, VaultTerms
+from ledger.types import Member, Roster, RoundRecord, RoundResult, VaultTerms
 
 RESULT_ABI: Final = "(uint64,uint8,uint8,bytes32,bytes32,uint256,bytes32,bytes32,bytes32,bytes32,uint128)"
 RECORDED_TOPIC: Final = keccak(f"RoundRecorded(uint64,bytes32,{RESULT_ABI},bytes,uint256,bytes)".encode())
@@ -101,6 +101,7 @@ class LedgerClient:
                 ledger=self._ledger.address,
                 vault=self._vault.address,
                 chain_id=self.chain_id,
+                active=int(self._read(self._registry, "activeBitmap")),
             )
         except ValueError as error:
             raise InvalidRoster(f"the registry's roster cannot be used: {error}") from error
@@ -122,7 +123,7 @@ class LedgerClient:
         return self._at_final_block(self._ledger.functions.nextRound(), "uint64") or 0
 
     def result_digest(self, round_id: int) -> bytes:
-        """Struct hash of the recorded result, 32 bytes; `EMPTY` while there is none."""
+        """What the ledger keeps of the struct hash of the recorded result, 27 bytes; zeros while there is none."""
         return bytes(self._read(self._ledger, "resultDigest", round_id))
 
     def recorded_at(self, round_id: int) -> int:
@@ -159,9 +160,9 @@ class LedgerClient:
             ResultConflict: it has recorded another one of this round.
         """
         recorded = self.result_digest(result.round)
-        if recorded not in (EMPTY, result.struct_hash()):
-            raise ResultConflict(result.round, recorded, result.struct_hash())
-        return recorded != EMPTY
+        if any(recorded) and recorded != result.stored_digest():
+            raise ResultConflict(result.round, recorded, result.stored_digest())
+        return any(recorded)
 
     def submit(
         self, key: Key, result: RoundResult, scores: Sequence[int] | None, signers: int, signatures: bytes
@@ -188,7 +189,7 @@ class LedgerClient:
 
     def fund(self, key: Key, wei: int) -> str:
         """Hash of the transaction that adds `wei` to the vault's pool."""
-        return self._send(key, self._vault.functions.fund(), CALL_GAS, wei)
+        return self._send(key, self._vault.functions.fund(wei), CALL_GAS, wei)
 
     def activate(self, key: Key, result: RoundResult) -> str:
         """Hash of the transaction that makes the rewards of a recorded `result` claimable.

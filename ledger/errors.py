@@ -97,8 +97,8 @@ class ResultConflict(LedgerError):
 
     Attributes:
         round_id: the round.
-        recorded: struct hash that the ledger stores.
-        found: struct hash of the result that was to be submitted.
+        recorded: what the ledger stores of its struct hash.
+        found: the same part of the one that was to be submitted.
     """
 
     def __init__(self, round_id: int, recorded: bytes, found: bytes) -> None:

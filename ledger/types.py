@@ -26,6 +26,11 @@ CLOSING: Final = 2
 SIGNATURE_BYTES: Final = 64
 """EIP-2098: r, then s with the parity in its highest bit."""
 
+ZERO_ADDRESS: Final = "0x" + "00" * 20
+
+STORED_BYTES: Final = 27
+"""How much of a result's struct hash the ledger keeps; the rest of the slot holds time and state."""
+
 PPM: Final = 1_000_000
 
 _UINT64: Final = 2**64
@@ -131,6 +136,7 @@ class Roster:
         spec: the task, canonical JSON.
         registry, ledger, vault: addresses.
         chain_id: EIP-155 id of the chain.
+        active: bitmap of the members that have not left or been removed; None for all of them.
     """
 
     version: int
@@ -142,6 +148,7 @@ class Roster:
     ledger: str
     vault: str
     chain_id: int
+    active: int | None = None
 
     def __post_init__(self) -> None:
         for name in ("registry", "ledger", "vault"):
@@ -152,11 +159,20 @@ class Roster:
             raise ValueError("the members are not in the order of their roster indices")
         if not 1 <= self.quorum <= len(self.members):
             raise ValueError(f"a quorum of {self.quorum} among {len(self.members)} members")
+        everybody = (1 << len(self.members)) - 1
+        if self.active is None:
+            object.__setattr__(self, "active", everybody)
+        elif self.active & ~everybody:
+            raise ValueError(f"active members {self.active:#x} among {len(self.members)}")
+
+    def is_active(self, index: int) -> bool:
+        """Whether the member with this index has not left or been removed."""
+        return bool((self.active or 0) >> index & 1)
 
     @property
     def signers(self) -> tuple[str, ...]:
-        """Address of each member's signer, by roster index."""
-        return tuple(member.signer for member in self.members)
+        """Address of each member's signer, by roster index; the zero address where a member is gone."""
+        return tuple(m.signer if self.is_active(m.index) else ZERO_ADDRESS for m in self.members)
 
 
 def compute_config_digest(
@@ -234,8 +250,12 @@ class RoundResult:
         )  # fmt: skip
 
     def struct_hash(self) -> bytes:
-        """EIP-712 hashStruct: what the ledger stores and the next result names as `previous`."""
+        """EIP-712 hashStruct, which the next result names as `previous`."""
         return keccak(_RESULT_TYPEHASH + self.encode())
+
+    def stored_digest(self) -> bytes:
+        """What the ledger keeps of the struct hash."""
+        return self.struct_hash()[:STORED_BYTES]
 
     def signing_digest(self, chain_id: int, ledger: str) -> bytes:
         """The 32 bytes that members sign for the RoundLedger at `ledger`."""
@@ -288,6 +308,41 @@ class VaultTerms:
             raise ValueError(f"a part is 0 to {PPM} parts per million, found {self.participation_ppm}")
         if not 0 <= self.dispute_window_seconds < _UINT64:
             raise ValueError(f"a window fits 64 bits, found {self.dispute_window_seconds}")
+
+
+DAY_SECONDS: Final = 86_400
+
+
+@dataclass(frozen=True, slots=True)
+class DisputeTerms:
+    """What disputes cost and how long they take, and in what the vault pays; fixed at deployment.
+
+    Attributes:
+        ruling_seconds: after the dispute window, in which a quorum can rule on a challenged round.
+        unbonding_seconds: between asking for a stake and its payment; None for a day more than a dispute can take.
+        bond_wei: what a challenge locks of the challenger's stake.
+        asset: address of the ERC-20 token that the vault pays in; None for the chain's own coin.
+    """
+
+    ruling_seconds: int = 7 * DAY_SECONDS
+    unbonding_seconds: int | None = None
+    bond_wei: int = 10**16
+    asset: str | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("ruling_seconds", "unbonding_seconds"):
+            if not 0 <= (getattr(self, name) or 0) < _UINT64:
+                raise ValueError(f"{name} fits 64 bits, found {getattr(self, name)}")
+        if not 0 <= self.bond_wei < _UINT128:
+            raise ValueError(f"a bond fits 128 bits, found {self.bond_wei}")
+        if self.asset is not None:
+            object.__setattr__(self, "asset", checked_address(self.asset))
+
+    def unbonding_after(self, dispute_window_seconds: int) -> int:
+        """Seconds that a stake unbonds where rounds can be challenged for this long."""
+        if self.unbonding_seconds is not None:
+            return self.unbonding_seconds
+        return min(dispute_window_seconds + self.ruling_seconds + DAY_SECONDS, _UINT64 - 1)
 
 
 def members_of(bitmap: int) -> tuple[int, ...]:

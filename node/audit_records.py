@@ -23,7 +23,7 @@ from gossip.statements import Domain
 from ledger import rewards
 from ledger.client import LedgerClient
 from ledger.findings import Notebook, shown
-from ledger.types import Roster
+from ledger.types import STORED_BYTES, Roster
 from node.errors import ConfigError
 from node.recorder import EVIDENCE, SUFFIX
 from node.workshop import committed_rewards
@@ -101,7 +101,7 @@ def _readable(paths: list[Path], round_id: int, notebook: Notebook) -> Iterator[
 def _is_recorded(record: RoundRecord, client: LedgerClient, roster: Roster, notebook: Notebook) -> bool:
     """Whether the record is of this consortium, and tells of the very result that the ledger holds."""
     round_id = record.result.round
-    if client.result_digest(round_id) != result_digest(record.result):
+    if client.result_digest(round_id) != result_digest(record.result)[:STORED_BYTES]:
         notebook.note("record.result", "a record tells of a result that the ledger does not hold", round_id)
     elif record.spec != roster.spec:
         notebook.note("record.spec", "a record is of another task than the registry's", round_id)

@@ -96,6 +96,73 @@ def claim(
     commands.claim(folder, rpc, registry)
 
 
+RpcDefault = Annotated[str | None, typer.Option(help="JSON-RPC URL; default: from the configuration.")]
+RegistryDefault = Annotated[str | None, typer.Option(help="Registry address; default: from the configuration.")]
+OutOption = Annotated[Path, typer.Option(help="File to write.")]
+
+
+@app.command()
+def join(
+    folder: FolderArgument, rpc: RpcDefault = None, registry: RegistryDefault = None, out: OutOption = Path("join.json")
+) -> None:
+    """Ask to be admitted: writes a request for the members to approve."""
+    from node import membership
+
+    membership.join(folder, rpc, registry, out)
+
+
+@app.command()
+def remove(
+    folder: FolderArgument,
+    name: Annotated[str, typer.Argument(help="Name of the member to remove.")],
+    rpc: RpcDefault = None,
+    registry: RegistryDefault = None,
+    evidence: Annotated[
+        Path | None, typer.Option(help="File that speaks for it; its digest goes on the chain.")
+    ] = None,
+    out: OutOption = Path("remove.json"),
+) -> None:
+    """Ask the members to remove one of them: writes a request, with this node's approval."""
+    from node import membership
+
+    membership.remove(folder, name, rpc, registry, evidence, out)
+
+
+@app.command()
+def approve(
+    folder: FolderArgument,
+    requests: Annotated[list[Path], typer.Argument(help="A request, and copies of it that others have approved.")],
+    rpc: RpcDefault = None,
+    registry: RegistryDefault = None,
+    submit: Annotated[bool, typer.Option(help="Send it as soon as a quorum has approved.")] = True,
+) -> None:
+    """Approve a request to join or to remove; with a quorum of approvals it is sent to the registry."""
+    from node import membership
+
+    membership.approve(folder, requests, rpc, registry, submit)
+
+
+@app.command()
+def leave(folder: FolderArgument, rpc: RpcDefault = None, registry: RegistryDefault = None) -> None:
+    """End this node's membership; rewards and stake stay its own. Needs the account's key."""
+    from node import membership
+
+    membership.leave(folder, rpc, registry)
+
+
+@app.command()
+def rotate(
+    folder: FolderArgument,
+    new: Annotated[Path, typer.Argument(help="Folder that `mycelia init` made with the new keys.")],
+    rpc: RpcDefault = None,
+    registry: RegistryDefault = None,
+) -> None:
+    """Give this member the keys and the address in another folder, once a day. Needs the account's key."""
+    from node import membership
+
+    membership.rotate(folder, new, rpc, registry)
+
+
 @app.command()
 def export(
     folder: FolderArgument,

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: MIT
 pragma solidity 0.8.37;
 
-import {ECDSA} from "@openzeppelin/contracts/utils/cryptography/ECDSA.sol";
 import {EIP712} from "@openzeppelin/contracts/utils/cryptography/EIP712.sol";
 
+import {Rosters} from "./Rosters.sol";
 import {RoundResults} from "./RoundResults.sol";
 import {IMemberRegistry} from "./interfaces/IMemberRegistry.sol";
-import {IRoundLedger, RoundResult} from "./interfaces/IRoundLedger.sol";
+import {IRoundLedger, RoundResult, RoundState} from "./interfaces/IRoundLedger.sol";
 
 /// @title RoundLedger
 /// @dev What every function promises is written in IRoundLedger.sol.
@@ -14,33 +14,74 @@ contract RoundLedger is IRoundLedger, EIP712 {
     /* CONSTANTS AND IMMUTABLES */
 
     /// @inheritdoc IRoundLedger
-    string public constant VERSION = "1.0.0";
+    string public constant VERSION = "2.0.0";
+
+    /// @inheritdoc IRoundLedger
+    uint64 public constant MAX_PAUSE_SECONDS = 7 days;
+
+    bytes32 private constant PAUSE = keccak256("Pause(bytes32 config,uint64 number,uint64 until)");
 
     uint8 private constant LAST_KIND = 2;
     uint8 private constant SETTLED = 1;
     uint8 private constant ABANDONED = 2;
     uint256 private constant SCORE_BYTES = 8;
-    uint256 private constant SIGNATURE_BYTES = 64;
+
+    // Marks of a record.
+    uint8 private constant OF_ABANDONED = 1;
+    uint8 private constant OF_CHALLENGED = 2;
+    uint8 private constant OF_DISMISSED = 4;
+    uint8 private constant OF_VOID = 8;
 
     /// @inheritdoc IRoundLedger
     IMemberRegistry public immutable registry;
 
-    /* STORAGE */
+    /// @inheritdoc IRoundLedger
+    address public immutable disputes;
 
     /// @inheritdoc IRoundLedger
-    mapping(uint64 round => bytes32) public resultDigest;
+    uint64 public immutable disputeWindowSeconds;
 
-    // One entry a round, so its length is the next round; six entries share a slot.
-    uint40[] private _recordedAt;
+    /// @inheritdoc IRoundLedger
+    uint64 public immutable rulingSeconds;
+
+    /* STORAGE */
+
+    /// @dev One slot. 27 bytes leave 108 bits against two results with one digest, both of which a quorum would have
+    /// to sign; the time ends in the year 2106.
+    struct Record {
+        bytes27 digest;
+        uint32 recordedAt;
+        uint8 marks;
+    }
+
+    mapping(uint64 round => Record) private _records;
+
+    // The roster that recorded last, which a result of the same one needs no call to find.
+    address private _recordingCode;
+
+    /// @inheritdoc IRoundLedger
+    uint64 public recordingVersion;
+
+    /// @inheritdoc IRoundLedger
+    uint32 public pausedUntil;
+
+    /// @inheritdoc IRoundLedger
+    uint64 public pauses;
 
     /* CONSTRUCTOR */
 
     /// @param registry_ The registry, deployed before, that names this contract's address as its ledger.
-    constructor(IMemberRegistry registry_) EIP712("Mycelia", "1") {
+    /// @param disputeWindowSeconds_ Time after the record of a round in which it can be challenged.
+    /// @param rulingSeconds_ Time after that in which a quorum can rule on a challenged round.
+    constructor(IMemberRegistry registry_, uint64 disputeWindowSeconds_, uint64 rulingSeconds_) EIP712("Mycelia", "1") {
         if (address(registry_).code.length == 0) revert NoRegistry(address(registry_));
         address named = registry_.ledger();
         if (named != address(this)) revert NotTheLedger(named);
         registry = registry_;
+        disputes = registry_.disputes();
+        disputeWindowSeconds = disputeWindowSeconds_;
+        rulingSeconds = rulingSeconds_;
+        emit WindowsAdopted(disputeWindowSeconds_, rulingSeconds_);
     }
 
     /* ACTIONS */
@@ -52,30 +93,98 @@ contract RoundLedger is IRoundLedger, EIP712 {
         uint256 signers,
         bytes calldata signatures
     ) external {
+        if (block.timestamp < pausedUntil) revert RoundsPaused(pausedUntil);
         _checkSequence(result);
-        (address[] memory keys, uint256 needed) = _roster(result.config);
-        uint256 active = (1 << keys.length) - 1;
-        _checkOutcome(result, active);
+        (address[] memory keys, uint256 needed) = _recordingRoster(result.config);
+        _checkOutcome(result, Rosters.active(keys));
         _checkScores(result.scores, scores, keys.length);
-        _checkSigners(signers, signatures.length, active, needed);
         bytes32 digest = RoundResults.hash(result);
-        _checkSignatures(_hashTypedDataV4(digest), signers, signatures, keys);
+        Rosters.requireQuorum(_hashTypedDataV4(digest), signers, signatures, keys, needed);
 
-        resultDigest[result.round] = digest;
-        _recordedAt.push(uint40(block.timestamp));
+        uint8 marks = result.outcome == ABANDONED ? OF_ABANDONED : 0;
+        _records[result.round] = Record(bytes27(digest), uint32(block.timestamp), marks);
         emit RoundRecorded(result.round, digest, result, scores, signers, signatures);
+    }
+
+    /// @inheritdoc IRoundLedger
+    function pause(uint64 until, uint256 signers, bytes calldata signatures) external {
+        address code = registry.rosterCode();
+        uint64 number = pauses;
+        bytes32 fields = keccak256(abi.encode(PAUSE, code.codehash, number, until));
+        (address[] memory keys, uint256 needed) = Rosters.read(code);
+        Rosters.requireQuorum(_hashTypedDataV4(fields), signers, signatures, keys, needed);
+        uint256 latest = block.timestamp + MAX_PAUSE_SECONDS;
+        if (until > latest) revert PauseTooLong(latest, until);
+
+        pauses = number + 1;
+        pausedUntil = uint32(until);
+        emit Paused(number, until, code.codehash, signers, signatures);
+    }
+
+    /// @inheritdoc IRoundLedger
+    function dispute(uint64 round) external {
+        if (msg.sender != disputes) revert NotTheDisputes(msg.sender);
+        RoundState state = stateOf(round);
+        if (state != RoundState.Open) revert RoundNotDisputable(round, state);
+        Record storage record = _records[round];
+        if (record.marks & OF_DISMISSED != 0) revert AlreadyRuled(round);
+        record.marks |= OF_CHALLENGED;
+        emit RoundDisputed(round);
+    }
+
+    /// @inheritdoc IRoundLedger
+    function rule(uint64 round, bool isVoid) external {
+        if (msg.sender != disputes) revert NotTheDisputes(msg.sender);
+        RoundState state = stateOf(round);
+        bool possible = state == RoundState.Disputed || (isVoid && state == RoundState.Open);
+        if (!possible) revert RoundNotDisputable(round, state);
+        Record storage record = _records[round];
+        record.marks = (record.marks & ~OF_CHALLENGED) | (isVoid ? OF_VOID : OF_DISMISSED);
+        emit RoundRuled(round, isVoid);
     }
 
     /* VIEWS */
 
     /// @inheritdoc IRoundLedger
     function nextRound() public view returns (uint64) {
-        return uint64(_recordedAt.length);
+        uint64 above = 1;
+        while (_records[above - 1].recordedAt != 0) above *= 2;
+        // Recorded are the rounds below `above / 2`, not that of `above - 1`.
+        uint64 below = above / 2;
+        while (below + 1 < above) {
+            uint64 middle = (below + above) / 2;
+            if (_records[middle - 1].recordedAt != 0) below = middle;
+            else above = middle;
+        }
+        return below;
+    }
+
+    /// @inheritdoc IRoundLedger
+    function resultDigest(uint64 round) external view returns (bytes27) {
+        return _records[round].digest;
     }
 
     /// @inheritdoc IRoundLedger
     function recordedAt(uint64 round) external view returns (uint64) {
-        return round < _recordedAt.length ? _recordedAt[round] : 0;
+        return _records[round].recordedAt;
+    }
+
+    /// @inheritdoc IRoundLedger
+    function finalAt(uint64 round) public view returns (uint256) {
+        Record memory record = _records[round];
+        if (record.recordedAt == 0) return 0;
+        uint256 ruling = record.marks & OF_CHALLENGED == 0 ? 0 : rulingSeconds;
+        return ruling + record.recordedAt + disputeWindowSeconds;
+    }
+
+    /// @inheritdoc IRoundLedger
+    function stateOf(uint64 round) public view returns (RoundState) {
+        Record memory record = _records[round];
+        if (record.recordedAt == 0) return RoundState.None;
+        if (record.marks & OF_VOID != 0) return RoundState.Void;
+        bool over = block.timestamp >= finalAt(round);
+        if (over) return record.marks & OF_ABANDONED == 0 ? RoundState.Final : RoundState.Abandoned;
+        return record.marks & OF_CHALLENGED == 0 ? RoundState.Open : RoundState.Disputed;
     }
 
     /// @inheritdoc IRoundLedger
@@ -91,18 +200,26 @@ contract RoundLedger is IRoundLedger, EIP712 {
     /* INTERNAL */
 
     function _checkSequence(RoundResult calldata result) private view {
-        uint64 next = nextRound();
-        if (result.round != next) revert RoundOutOfSequence(next, result.round);
-        bytes32 last = next == 0 ? bytes32(0) : resultDigest[next - 1];
-        if (result.previous != last) revert PreviousMismatch(last, result.previous);
+        uint64 round = result.round;
+        bytes27 last = round == 0 ? bytes27(0) : _records[round - 1].digest;
+        bool isNext = _records[round].recordedAt == 0 && (round == 0 || last != 0);
+        if (!isNext) revert RoundOutOfSequence(nextRound(), round);
+        bool follows = round == 0 ? result.previous == 0 : bytes27(result.previous) == last;
+        if (!follows) revert PreviousMismatch(last, result.previous);
     }
 
-    /// @dev The signers by roster index, and the quorum, of the roster that has this digest.
-    function _roster(bytes32 config) private view returns (address[] memory keys, uint256 needed) {
-        bytes memory code = registry.rosterCode().code;
-        bytes32 current = keccak256(code);
-        if (config != current) revert ConfigMismatch(current, config);
-        (,,, keys, needed,) = abi.decode(code, (uint256, address, uint64, address[], uint256, bytes32));
+    /// @dev The signers by roster index, and the quorum, of the roster that made the result; it is the recording one
+    /// from now on, if it was not.
+    function _recordingRoster(bytes32 config) private returns (address[] memory keys, uint256 needed) {
+        address code = _recordingCode;
+        if (code == address(0) || code.codehash != config) {
+            uint64 version;
+            (code, version) = registry.rosterOf(config);
+            if (code == address(0)) revert UnknownConfig(config);
+            if (version < recordingVersion) revert RosterSuperseded(recordingVersion, version);
+            (_recordingCode, recordingVersion) = (code, version);
+        }
+        return Rosters.read(code);
     }
 
     function _checkOutcome(RoundResult calldata result, uint256 active) private pure {
@@ -118,28 +235,5 @@ contract RoundLedger is IRoundLedger, EIP712 {
         if (found != expected) revert ScoresMismatch(expected, found);
         uint256 length = scores.length == 0 ? 0 : SCORE_BYTES * count;
         if (scores.length != length) revert ScoresLengthMismatch(length, scores.length);
-    }
-
-    function _checkSigners(uint256 signers, uint256 length, uint256 active, uint256 needed) private pure {
-        if (signers & ~active != 0) revert SignersOutsideRoster(signers, active);
-        uint256 count;
-        for (uint256 rest = signers; rest != 0; rest &= rest - 1) ++count;
-        if (count < needed) revert QuorumNotReached(needed, count);
-        if (length != SIGNATURE_BYTES * count) revert SignaturesLengthMismatch(SIGNATURE_BYTES * count, length);
-    }
-
-    function _checkSignatures(bytes32 signed, uint256 signers, bytes calldata signatures, address[] memory keys)
-        private
-        pure
-    {
-        uint256 start;
-        for (uint256 index; index < keys.length; ++index) {
-            if ((signers >> index) & 1 == 0) continue;
-            bytes calldata signature = signatures[start:start + SIGNATURE_BYTES];
-            // What recovery refuses, a mirrored s among it, gives the zero address, which is nobody's signer.
-            (address signer,,) = ECDSA.tryRecover(signed, bytes32(signature[:32]), bytes32(signature[32:]));
-            if (signer != keys[index]) revert InvalidSignature(index);
-            start += SIGNATURE_BYTES;
-        }
     }
 }

@@ -21,7 +21,7 @@ def after_window(consortium: Consortium) -> None:
 
 
 def fund(consortium: Consortium, amount: int) -> None:
-    consortium.chain.send(consortium.vault.functions.fund(), value=amount)
+    consortium.fund(amount)
 
 
 def test_a_round_that_is_not_recorded_is_refused(consortium: Consortium) -> None:
@@ -33,7 +33,7 @@ def test_another_result_than_the_recorded_one_is_refused(consortium: Consortium)
     recorded = consortium.record_rewards(CUMULATIVE)
     after_window(consortium)
     forged = replace(recorded, rewards_total=0)
-    expected = Refusal("ResultMismatch", (1, recorded.struct_hash(), forged.struct_hash()))
+    expected = Refusal("ResultMismatch", (1, recorded.stored_digest(), forged.struct_hash()))
     assert consortium.chain.refusal(activation(consortium, forged)) == expected
 
 

@@ -89,7 +89,7 @@ def test_leaves_that_exceed_the_signed_total_are_not_paid_from_what_nobody_was_g
 ) -> None:
     """Even a quorum that signs a root and a smaller total does not reach the rest of the pool."""
     chain = consortium.chain
-    chain.send(consortium.vault.functions.fund(), value=1_000)
+    chain.send(consortium.vault.functions.fund(1_000), value=1_000)
     consortium.activate_rewards(CUMULATIVE)
     chain.send(claim(consortium, 2))
     greedy = (100, 0, 350, 50)
@@ -127,7 +127,7 @@ def test_later_claims_pay_the_difference(consortium: Consortium) -> None:
 
 def test_the_budget_is_conserved_to_the_wei(consortium: Consortium) -> None:
     chain, vault = consortium.chain, consortium.vault
-    chain.send(vault.functions.fund(), value=ETHER)
+    chain.send(vault.functions.fund(ETHER), value=ETHER)
     consortium.activate_rewards(CUMULATIVE)
     paid = 0
     for index in (3, 0, 2):

@@ -6,7 +6,7 @@ from tests.helpers.chain import GAS, Consortium, Refusal
 
 
 def test_funding_with_nothing_is_refused(consortium: Consortium) -> None:
-    assert consortium.chain.refusal(consortium.vault.functions.fund()) == Refusal("NothingFunded")
+    assert consortium.chain.refusal(consortium.vault.functions.fund(0)) == Refusal("NothingFunded")
 
 
 def test_money_sent_without_calling_fund_is_refused(consortium: Consortium) -> None:
@@ -20,7 +20,7 @@ def test_money_sent_without_calling_fund_is_refused(consortium: Consortium) -> N
 def test_payments_add_up_and_name_their_sender(consortium: Consortium) -> None:
     chain, vault = consortium.chain, consortium.vault
     for sender, amount in ((chain.w3.eth.accounts[1], 7), (chain.w3.eth.accounts[2], 10**18)):
-        receipt = chain.send(vault.functions.fund(), value=amount, sender=sender)
+        receipt = chain.send(vault.functions.fund(amount), value=amount, sender=sender)
         assert chain.events(vault, "Funded", receipt) == [{"from": sender, "amountWei": amount}]
     assert vault.functions.totalFunded().call() == 10**18 + 7
     assert chain.balance(vault.address) == 10**18 + 7

@@ -20,8 +20,21 @@ from rlp import encode as rlp_encode
 from web3 import EthereumTesterProvider, Web3
 
 from ledger import artifacts
+from ledger.approvals import Approval
 from ledger.rewards import deals_root, pack_scores, rewards_root, scores_digest
-from ledger.types import EMPTY, SETTLED, SIGNATURE_BYTES, TRAINING, RoundResult, VaultTerms, members_of
+from ledger.types import (
+    DAY_SECONDS,
+    EMPTY,
+    SETTLED,
+    SIGNATURE_BYTES,
+    TRAINING,
+    ZERO_ADDRESS,
+    DisputeTerms,
+    RoundResult,
+    VaultTerms,
+    bitmap_of,
+    members_of,
+)
 
 GAS: Final = 28_000_000
 """Explicit, so that a refused transaction is mined and seen as such, as on a real chain."""
@@ -29,6 +42,7 @@ GAS: Final = 28_000_000
 GENESIS_TIME: Final = 1_800_000_000
 ETHER: Final = 10**18
 TERMS: Final = VaultTerms(round_budget_wei=ETHER, participation_ppm=500_000, dispute_window_seconds=3600)
+DISPUTES: Final = DisputeTerms(ruling_seconds=7200, unbonding_seconds=2 * DAY_SECONDS, bond_wei=1000)
 SPEC: Final = b'{"task":"test"}'
 MOCKS: Final = Path(__file__).parents[2] / "contracts" / "test" / "artifacts"
 
@@ -156,6 +170,15 @@ class Chain:
         topic = keccak(artifacts.error_signature(flat(event.abi)).encode())
         return [dict(event.process_log(log)["args"]) for log in mine if bytes(log["topics"][0]) == topic]
 
+    def adopt(self, key: PrivateKey) -> str:
+        """The address of `key`, from which transactions can be sent from now on; rich, so that it can pay gas."""
+        address = address_of(key)
+        if address not in self.w3.eth.accounts:
+            self.tester.add_account("0x" + key.secret.hex())
+        transfer = {"from": self.deployer, "to": address, "value": ETHER, "gas": 50_000}
+        self.w3.eth.get_transaction_receipt(self.w3.eth.send_transaction(transfer))  # type: ignore[arg-type]
+        return address
+
     @property
     def now(self) -> int:
         """Time of the newest block."""
@@ -218,13 +241,28 @@ class Consortium:
     registry: Any
     ledger: Any
     vault: Any
+    disputes: Any
     accounts: tuple[str, ...]
     signer_keys: tuple[PrivateKey, ...]
-    config: bytes
+    results: list[RoundResult]
 
     @property
     def n(self) -> int:
         return len(self.signer_keys)
+
+    @property
+    def contracts(self) -> tuple[Any, Any, Any, Any]:
+        """In the order of their deployment."""
+        return self.registry, self.ledger, self.vault, self.disputes
+
+    @property
+    def chain_id(self) -> int:
+        return int(self.chain.w3.eth.chain_id)
+
+    @property
+    def config(self) -> bytes:
+        """Config digest of the newest roster."""
+        return bytes(self.registry.functions.configDigest().call())
 
     @property
     def quorum(self) -> int:
@@ -233,7 +271,7 @@ class Consortium:
     def result(self, **changes: Any) -> RoundResult:
         """The next round's result: training, settled by everybody, unscored, nothing paid; with `changes`."""
         following: int = self.ledger.functions.nextRound().call()
-        previous = self.ledger.functions.resultDigest(following - 1).call() if following else EMPTY
+        previous = self.results[following - 1].struct_hash() if following else EMPTY
         everybody = range(self.n)
         valid = RoundResult(
             round=following,
@@ -272,7 +310,20 @@ class Consortium:
         """Submits `result`, or the next valid one, and returns it."""
         recorded = result or self.result(scores=scores_digest(scores))
         self.chain.send(self.submission(recorded, b"" if scores is None else pack_scores(scores)))
+        del self.results[recorded.round :]  # what a test undid
+        self.results.append(recorded)
         return recorded
+
+    def fund(self, amount_wei: int, sender: str | None = None) -> Any:
+        """The receipt of a payment into the pool."""
+        return self.chain.send(self.vault.functions.fund(amount_wei), value=amount_wei, sender=sender)
+
+    def approve(self, approval: Approval, contract: Any, indices: Sequence[int] | None = None) -> tuple[int, bytes]:
+        """Bitmap and signatures of these members (by default of the first quorum) for `contract`."""
+        chosen = range(self.quorum) if indices is None else indices
+        digest = approval.signing_digest(self.chain_id, contract.address)
+        signed = b"".join(compact_signature(self.signer_keys[index], digest) for index in chosen)
+        return bitmap_of(chosen), signed
 
     def record_rewards(self, cumulative: Sequence[int]) -> RoundResult:
         """Records a round after which these are the cumulative rewards; round 0 first if there is none."""
@@ -285,7 +336,7 @@ class Consortium:
         result = self.record_rewards(cumulative)
         missing = sum(cumulative) - self.vault.functions.totalFunded().call()
         if missing > 0:
-            self.chain.send(self.vault.functions.fund(), value=missing)
+            self.fund(missing)
         self.chain.travel_to(self.chain.now + TERMS.dispute_window_seconds + 1)
         self.chain.send(self.vault.functions.activate(result.as_tuple()))
         return result
@@ -307,27 +358,36 @@ def with_flipped_parity(signature: bytes) -> bytes:
 
 
 def deploy_consortium(
-    n: int = 4, *, terms: VaultTerms = TERMS, members: list[Entry] | None = None, chain: Chain | None = None
+    n: int = 4,
+    *,
+    terms: VaultTerms = TERMS,
+    disputes: DisputeTerms = DISPUTES,
+    members: list[Entry] | None = None,
+    chain: Chain | None = None,
 ) -> Consortium:
-    """The three contracts of n members, on a fresh chain unless one is given."""
+    """The four contracts of n members, on a fresh chain unless one is given."""
     chain = chain or Chain()
     roster = members or entries(n)
-    registry = chain.deploy("MemberRegistry", roster, SPEC, chain.predicted(1), chain.predicted(2))
-    ledger = chain.deploy("RoundLedger", registry.address)
+    later = [chain.predicted(ahead) for ahead in (1, 2, 3)]
+    registry = chain.deploy("MemberRegistry", roster, SPEC, *later)
+    window = terms.dispute_window_seconds
+    ledger = chain.deploy("RoundLedger", registry.address, window, disputes.ruling_seconds)
     vault = chain.deploy(
         "RewardVault",
         registry.address,
         ledger.address,
+        disputes.asset or ZERO_ADDRESS,
         terms.round_budget_wei,
         terms.participation_ppm,
-        terms.dispute_window_seconds,
+        disputes.unbonding_after(window),
     )
     return Consortium(
         chain=chain,
         registry=registry,
         ledger=ledger,
         vault=vault,
+        disputes=chain.deploy("Disputes", registry.address, disputes.bond_wei),
         accounts=tuple(member.account for member in roster),
         signer_keys=tuple(key_of(f"signer {index}") for index in range(n)),
-        config=registry.functions.configDigest().call(),
+        results=[],
     )

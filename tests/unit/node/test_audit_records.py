@@ -13,7 +13,7 @@ from gossip.record import RoundRecord, encode_record, evidence_of
 from gossip.results import result_digest
 from gossip.spec import blob_digest
 from ledger.findings import Finding, Notebook
-from ledger.types import Member, Roster
+from ledger.types import STORED_BYTES, Member, Roster
 from node.audit_records import RecordsReport, audit_model, audit_records
 from node.errors import ConfigError, StoreError
 from node.recorder import Recorder
@@ -48,7 +48,8 @@ class LedgerOf:
         return Roster(1, identity.config, identity.parameters.quorum, members, spec, zero, zero, zero, 1)
 
     def result_digest(self, round_id: int) -> bytes:
-        return result_digest(self._results[round_id]) if round_id in self._results else bytes(32)
+        whole = result_digest(self._results[round_id]) if round_id in self._results else bytes(32)
+        return whole[:STORED_BYTES]
 
     def records(self) -> list[Recorded]:
         return [Recorded(result) for result in self._results.values()]

@@ -1,0 +1,312 @@
+"""Who belongs to the consortium: requests that travel as files, approvals that are added to them, and own changes."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from node.config import load_config
+from node.errors import ConfigError
+from node.keys import ACCOUNT_FILE, Keys, find_member, load_keys
+from node.members import MEMBER_FILE, read_member
+
+if TYPE_CHECKING:
+    from ledger.approvals import Admission, Removal
+    from ledger.membership import Membership
+    from ledger.types import Member, Roster
+
+ADMIT, REMOVE = "admit", "remove"
+
+
+class Request(msgspec.Struct, forbid_unknown_fields=True):
+    """A change that a quorum has to approve, as it travels from member to member.
+
+    Attributes:
+        action: "admit" or "remove".
+        registry, chain_id, config: for which consortium and roster it is, addresses and digests in hex.
+        entry: of whoever wants to be admitted, as in its member.json.
+        consents: signatures over the admission by the newcomer's own account and signer, in hex.
+        index: roster index of whoever is to be removed.
+        evidence: digest, in hex, of what speaks for the removal.
+        approvals: signatures in hex, by roster index.
+    """
+
+    action: str
+    registry: str
+    chain_id: int
+    config: str
+    entry: dict[str, str] | None = None
+    consents: dict[str, str] = {}
+    index: int | None = None
+    evidence: str = "00" * 32
+    approvals: dict[str, str] = {}
+
+
+def join(folder: Path, rpc: str | None, registry: str | None, out: Path) -> None:
+    """Write the request by which the node in `folder` asks to be admitted."""
+    membership, roster = _opened(folder, rpc, registry)
+    keys = load_keys(folder)
+    member = read_member(folder / MEMBER_FILE, len(roster.members))
+    _check_free(roster, member)
+    if keys.account is None:
+        raise ConfigError(f"{folder} has no {ACCOUNT_FILE}: a request to join is signed by the account as well")
+    admission = _admission(membership, member)
+    request = Request(
+        action=ADMIT,
+        registry=roster.registry,
+        chain_id=roster.chain_id,
+        config=admission.config.hex(),
+        entry=json.loads((folder / MEMBER_FILE).read_text()),
+        consents={
+            "account": membership.sign(keys.account, admission).hex(),
+            "signer": membership.sign(keys.signer, admission).hex(),
+        },
+    )
+    _write(out, request)
+    print(f"{out}: give it to the members; {roster.quorum} of {_active(roster)} have to approve it")
+
+
+def remove(folder: Path, name: str, rpc: str | None, registry: str | None, evidence: Path | None, out: Path) -> None:
+    """Write the request to remove the member of this name, approved by the node in `folder`."""
+    from eth_hash.auto import keccak
+
+    membership, roster = _opened(folder, rpc, registry)
+    found = [member.index for member in roster.members if member.name == name and roster.is_active(member.index)]
+    if not found:
+        names = ", ".join(member.name for member in roster.members if roster.is_active(member.index))
+        raise ConfigError(f"no active member is called {name!r}; there are {names}")
+    request = Request(
+        action=REMOVE,
+        registry=roster.registry,
+        chain_id=roster.chain_id,
+        config=membership.config().hex(),
+        index=found[0],
+        evidence=(bytes(32) if evidence is None else keccak(_read_bytes(evidence))).hex(),
+    )
+    _add_approval(request, membership, roster, load_keys(folder))
+    _write(out, request)
+    _tell(out, request, roster)
+
+
+def approve(folder: Path, paths: Sequence[Path], rpc: str | None, registry: str | None, submit: bool) -> None:
+    """Add this node's approval to the first request, and those of its other copies; submit it with a quorum."""
+    membership, roster = _opened(folder, rpc, registry)
+    first, *copies = [(path, _read_request(path)) for path in paths]
+    path, request = first
+    for other, copy in copies:
+        if msgspec.structs.replace(copy, approvals={}) != msgspec.structs.replace(request, approvals={}):
+            raise ConfigError(f"{other} is not a copy of {path}: it asks for something else")
+        request.approvals |= copy.approvals
+    _check_request(path, request, membership, roster)
+    keys = load_keys(folder)
+    _add_approval(request, membership, roster, keys)
+    _write(path, request)
+    if submit and len(request.approvals) >= roster.quorum:
+        print(_submit(request, membership, roster, keys))
+    else:
+        _tell(path, request, roster)
+
+
+def leave(folder: Path, rpc: str | None, registry: str | None) -> None:
+    """End the membership of the node in `folder`; its rewards and its stake stay its own."""
+    from ledger.approvals import Exit
+
+    membership, roster = _opened(folder, rpc, registry)
+    keys = load_keys(folder)
+    index = _own_index(roster, keys)
+    if _active(roster) <= 3:
+        raise ConfigError("a consortium keeps at least 3 members: nobody can leave before another one joins")
+    account = _account(folder, keys)
+    print(membership.leave(keys.signer, index, membership.sign(account, Exit(membership.config(), index))))
+
+
+def rotate(folder: Path, new: Path, rpc: str | None, registry: str | None) -> None:
+    """Give the member in `folder` the keys and the address of the node that `mycelia init` made in `new`."""
+    from ledger.approvals import Rotation
+
+    membership, roster = _opened(folder, rpc, registry)
+    keys = load_keys(folder)
+    index = _own_index(roster, keys)
+    member = replace(read_member(new / MEMBER_FILE, index), name=roster.members[index].name)
+    _check_free(roster, member)
+    account = _account(folder, keys)
+    rotation = Rotation(
+        membership.config(),
+        index,
+        member.account,
+        member.signer,
+        member.peer_id.encode("ascii"),
+        member.net_address,
+    )
+    print(membership.rotate(keys.signer, member, membership.sign(account, rotation)))
+
+
+def _opened(folder: Path, rpc: str | None, registry: str | None) -> tuple[Membership, Roster]:
+    from ledger.client import LedgerClient
+    from ledger.membership import Membership
+
+    flags = {"ledger.rpc": rpc, "ledger.registry": registry}
+    config = load_config(folder, flags={name: value for name, value in flags.items() if value is not None})
+    for name, value in (("rpc", config.ledger.rpc), ("registry", config.ledger.registry)):
+        if not value:
+            raise ConfigError(f"{folder}/mycelia.toml: ledger.{name} is empty; name it there or with --{name}")
+    roster = LedgerClient(config.ledger.rpc, config.ledger.registry).roster()
+    return Membership(config.ledger.rpc, config.ledger.registry, expect_chain_id=roster.chain_id), roster
+
+
+def _active(roster: Roster) -> int:
+    return sum(roster.is_active(member.index) for member in roster.members)
+
+
+def _account(folder: Path, keys: Keys) -> bytes:
+    if keys.account is None:
+        raise ConfigError(f"this is signed by the member's account: put its {ACCOUNT_FILE} into {folder} for a moment")
+    return keys.account
+
+
+def _own_index(roster: Roster, keys: Keys) -> int:
+    index = find_member(roster, keys)
+    if not roster.is_active(index):
+        raise ConfigError(f"{roster.members[index].name} is no longer a member")
+    return index
+
+
+def _check_free(roster: Roster, member: Member) -> None:
+    """Refuses what the registry would refuse, and two nodes at one address."""
+    for other in roster.members:
+        if other.index == member.index or not roster.is_active(other.index):
+            continue
+        for name in ("name", "account", "signer", "peer_id", "net_address"):
+            if getattr(other, name) == getattr(member, name):
+                what = name.replace("_", " ")
+                raise ConfigError(f"the member {other.name} has the {what} {getattr(member, name)} already")
+
+
+def _admission(membership: Membership, member: Member) -> Admission:
+    from ledger.approvals import Admission
+
+    fields = (member.account, member.signer, member.name, member.peer_id.encode("ascii"), member.net_address)
+    return Admission(membership.config(), *fields)
+
+
+def _change(request: Request, membership: Membership, roster: Roster) -> Admission | Removal:
+    from ledger.approvals import Removal
+
+    if request.action == ADMIT:
+        return _admission(membership, _newcomer(request, roster))
+    return Removal(membership.config(), request.index or 0, bytes.fromhex(request.evidence))
+
+
+def _newcomer(request: Request, roster: Roster) -> Member:
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / MEMBER_FILE
+        path.write_text(json.dumps(request.entry))
+        try:
+            return read_member(path, len(roster.members))
+        except ConfigError as error:
+            reason = str(error).partition(": ")[2]
+            raise ConfigError(f"the request's entry cannot be a member's: {reason}") from error
+
+
+def _check_request(path: Path, request: Request, membership: Membership, roster: Roster) -> None:
+    if request.registry != roster.registry or request.chain_id != roster.chain_id:
+        raise ConfigError(
+            f"{path} is for the registry {request.registry} on chain {request.chain_id}, not for this one"
+        )
+    if request.config != membership.config().hex():
+        again = "`mycelia join`" if request.action == ADMIT else "`mycelia remove`"
+        raise ConfigError(f"the roster has changed since {path} was written, which voids it: run {again} anew")
+    if request.action == ADMIT:
+        member = _newcomer(request, roster)
+        _check_free(roster, member)
+        _check_consents(path, request, _admission(membership, member), roster)
+    elif not roster.is_active(request.index or 0):
+        raise ConfigError(f"{path} asks to remove member {request.index}, who is no active member")
+    _check_approvals(path, request, membership, roster)
+
+
+def _check_consents(path: Path, request: Request, admission: Admission, roster: Roster) -> None:
+    digest = admission.signing_digest(roster.chain_id, roster.registry)
+    for name, address in (("account", admission.account), ("signer", admission.signer)):
+        if not _is_signed(digest, request.consents.get(name, ""), address):
+            raise ConfigError(f"{path} is not signed by the newcomer's {name}: ask for a new request")
+
+
+def _check_approvals(path: Path, request: Request, membership: Membership, roster: Roster) -> None:
+    digest = _change(request, membership, roster).signing_digest(roster.chain_id, roster.registry)
+    for index, signature in request.approvals.items():
+        known = index.isascii() and index.isdigit() and int(index) < len(roster.members)
+        if not known or not _is_signed(digest, signature, roster.signers[int(index)]):
+            raise ConfigError(
+                f"{path} has an approval that member {index} did not give: delete it, or ask for a new copy"
+            )
+
+
+def _is_signed(digest: bytes, signature: str, address: str) -> bool:
+    from ledger.model import recover_signer
+    from ledger.types import SIGNATURE_BYTES, ZERO_ADDRESS
+
+    try:
+        found = bytes.fromhex(signature)
+    except ValueError:
+        return False
+    return len(found) == SIGNATURE_BYTES and recover_signer(digest, found) == address != ZERO_ADDRESS
+
+
+def _add_approval(request: Request, membership: Membership, roster: Roster, keys: Keys) -> None:
+    index = _own_index(roster, keys)
+    request.approvals[str(index)] = membership.sign(keys.signer, _change(request, membership, roster)).hex()
+
+
+def _submit(request: Request, membership: Membership, roster: Roster, keys: Keys) -> str:
+    from ledger.types import bitmap_of
+
+    indices = sorted(map(int, request.approvals))[: roster.quorum]
+    signed = b"".join(bytes.fromhex(request.approvals[str(index)]) for index in indices)
+    if request.action == ADMIT:
+        return membership.admit(keys.signer, _newcomer(request, roster), bitmap_of(indices), signed)
+    evidence = bytes.fromhex(request.evidence)
+    return membership.remove(keys.signer, request.index or 0, evidence, bitmap_of(indices), signed)
+
+
+def _tell(path: Path, request: Request, roster: Roster) -> None:
+    print(f"{path}: {len(request.approvals)} of {roster.quorum} approvals")
+
+
+def _read_request(path: Path) -> Request:
+    try:
+        request = msgspec.json.decode(_read_bytes(path), type=Request)
+    except msgspec.DecodeError as error:
+        raise ConfigError(f"{path} is no request as `mycelia join` or `remove` writes it: {error}") from error
+    complete = request.entry is not None if request.action == ADMIT else (request.index or 0) >= 0
+    digests = all(
+        len(text) == 64 and set(text) <= set("0123456789abcdef") for text in (request.config, request.evidence)
+    )
+    if request.action not in (ADMIT, REMOVE) or not complete or not digests:
+        raise ConfigError(f"{path} is no request as `mycelia join` or `remove` writes it: a part of it is missing")
+    return request
+
+
+def _read_bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"cannot read {path}: {error.strerror}") from error
+
+
+def _write(path: Path, request: Request) -> None:
+    text = json.dumps(msgspec.to_builtins(request), indent=1) + "\n"
+    beside = path.with_name(path.name + ".new")
+    try:
+        beside.write_text(text)
+        os.replace(beside, path)
+    except OSError as error:
+        raise ConfigError(f"cannot write {path}: {error.strerror}") from error

@@ -1,0 +1,205 @@
+"""join, approve, remove, leave and rotate: requests travel as files, and every mistake is one sentence."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from ledger.client import LedgerClient
+from ledger.deploy import deploy, send_wei
+from ledger.devchain import DEV_KEYS, running
+from ledger.errors import Reverted
+from ledger.types import VaultTerms
+from node import commands, membership
+from node.errors import ConfigError
+from node.keys import load_keys
+from node.members import MEMBER_FILE, read_roster
+
+NAMES = ("north", "south", "east", "west")
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Those of four members, with coins for gas where there is a chain, and of a newcomer."""
+    path = tmp_path_factory.mktemp("nodes")
+    for number, name in enumerate((*NAMES, "new")):
+        commands.init(path / name, name, "my_task:task", "127.0.0.1", 4001 + number, [])
+    return path
+
+
+@contextmanager
+def deployed(folders: Path, path: Path) -> Iterator[SimpleNamespace]:
+    shutil.copytree(folders, path, dirs_exist_ok=True)
+    roster = read_roster([path / name / MEMBER_FILE for name in NAMES])
+    with running() as server:
+        registry = deploy(server.url, DEV_KEYS[0], roster, b"{}", VaultTerms(1, 1, 0), 0)
+        for name in NAMES:
+            send_wei(server.url, DEV_KEYS[0], load_keys(path / name).signer_address, 10**18)
+        where = (server.url, registry)
+        yield SimpleNamespace(path=path, where=where, client=LedgerClient(*where), request=path / "r.json")
+
+
+@pytest.fixture
+def there(folders: Path, tmp_path: Path) -> Iterator[SimpleNamespace]:
+    """The folders, and the registry of the four members."""
+    with deployed(folders, tmp_path) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def unchanged(folders: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimpleNamespace]:
+    """The same for tests of what is refused: nothing on the chain changes."""
+    with deployed(folders, tmp_path_factory.mktemp("unchanged")) as found:
+        yield found
+
+
+def approve(there: SimpleNamespace, name: str, *paths: Path, submit: bool = True) -> None:
+    membership.approve(there.path / name, paths or [there.request], *there.where, submit)
+
+
+def join(there: SimpleNamespace, name: str = "new") -> None:
+    membership.join(there.path / name, *there.where, there.request)
+
+
+def test_a_newcomer_is_admitted_by_a_quorum_that_passes_the_file_on(
+    there: SimpleNamespace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    join(there)
+    assert capsys.readouterr().out.endswith("r.json: give it to the members; 3 of 4 have to approve it\n")
+    for name in NAMES[:2]:
+        approve(there, name)
+    assert capsys.readouterr().out.endswith("r.json: 2 of 3 approvals\n")
+    approve(there, "west")
+    assert capsys.readouterr().out.startswith("0x")
+    roster = there.client.roster()
+    assert [member.name for member in roster.members] == [*NAMES, "new"]
+    assert (roster.version, roster.quorum) == (2, 4)
+
+
+def test_copies_that_others_approved_are_put_together(there: SimpleNamespace) -> None:
+    join(there)
+    copies = [there.path / f"{name}.json" for name in NAMES[:2]]
+    for name, copy in zip(NAMES, copies, strict=False):
+        copy.write_bytes(there.request.read_bytes())
+        approve(there, name, copy)
+    approve(there, "east", there.request, *copies)
+    assert there.client.roster().version == 2
+
+
+def test_a_removed_member_keeps_its_place_and_loses_its_signature(there: SimpleNamespace) -> None:
+    evidence = there.path / "minutes.txt"
+    evidence.write_text("it sold the data")
+    membership.remove(there.path / "north", "west", *there.where, evidence, there.request)
+    for name in ("south", "east"):
+        approve(there, name)
+    roster = there.client.roster()
+    assert (roster.active, roster.quorum) == (0b0111, 3)
+    assert roster.members[3].name == "west"
+    with pytest.raises(ConfigError, match="west is no longer a member"):
+        membership.leave(there.path / "west", *there.where)
+
+
+def test_a_member_leaves_and_the_last_three_stay(there: SimpleNamespace) -> None:
+    membership.leave(there.path / "west", *there.where)
+    assert there.client.roster().active == 0b0111
+    with pytest.raises(ConfigError, match="a consortium keeps at least 3 members"):
+        membership.leave(there.path / "east", *there.where)
+
+
+def test_a_member_rotates_to_the_keys_of_another_folder_once_a_day(there: SimpleNamespace) -> None:
+    membership.rotate(there.path / "south", there.path / "new", *there.where)
+    member = there.client.roster().members[1]
+    keys = load_keys(there.path / "new")
+    found = (member.name, member.account, member.signer, member.peer_id, member.port)
+    assert found == ("south", keys.account_address, keys.signer_address, keys.peer_id, 4005)
+    commands.init(there.path / "newer", "south", "my_task:task", "127.0.0.1", 4009, [])
+    send_wei(there.where[0], DEV_KEYS[0], keys.signer_address, 10**18)
+    with pytest.raises(Reverted, match="RotatedTooRecently"):
+        membership.rotate(there.path / "new", there.path / "newer", *there.where)
+
+
+def test_a_cold_account_key_is_asked_for(there: SimpleNamespace) -> None:
+    for name in ("south", "new"):
+        (there.path / name / "account.key").unlink()
+    with pytest.raises(ConfigError, match=r"signed by the member's account: put its account\.key into"):
+        membership.leave(there.path / "south", *there.where)
+    with pytest.raises(ConfigError, match="a request to join is signed by the account as well"):
+        join(there)
+
+
+def test_a_request_of_an_earlier_roster_is_void(there: SimpleNamespace) -> None:
+    join(there)
+    membership.leave(there.path / "west", *there.where)
+    with pytest.raises(ConfigError, match=r"the roster has changed since .* run `mycelia join` anew"):
+        approve(there, "north")
+
+
+def test_somebody_who_is_a_member_does_not_join(unchanged: SimpleNamespace) -> None:
+    with pytest.raises(ConfigError, match="the member north has the name north already"):
+        join(unchanged, "north")
+
+
+def test_only_members_approve(unchanged: SimpleNamespace) -> None:
+    join(unchanged)
+    with pytest.raises(ConfigError, match="has no member with the signer"):
+        approve(unchanged, "new")
+
+
+def test_nobody_who_is_not_there_is_removed(unchanged: SimpleNamespace) -> None:
+    with pytest.raises(ConfigError, match="no active member is called 'nobody'; there are north, south, east, west"):
+        membership.remove(unchanged.path / "north", "nobody", *unchanged.where, None, unchanged.request)
+
+
+def changed(there: SimpleNamespace, **changes: Any) -> None:
+    request = json.loads(there.request.read_text())
+    there.request.write_text(json.dumps(request | changes))
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"action": "promote"}, "is no request as `mycelia join` or `remove` writes it: a part of it is missing"),
+        ({"entry": None}, "a part of it is missing"),
+        ({"more": 1}, "is no request as `mycelia join`"),
+        ({"config": "zz"}, "a part of it is missing"),
+        ({"chain_id": 7}, "is for the registry .* on chain 7, not for this one"),
+        ({"consents": {}}, "is not signed by the newcomer's account: ask for a new request"),
+        ({"approvals": {"2": "00" * 64}}, "has an approval that member 2 did not give"),
+        ({"approvals": {"99": "00"}}, "has an approval that member 99 did not give"),
+        ({"entry": {"name": "x"}}, "the request's entry cannot be a member's"),
+    ],
+)
+def test_a_damaged_or_forged_request_is_refused_in_one_sentence(
+    unchanged: SimpleNamespace, changes: dict[str, Any], said: str
+) -> None:
+    join(unchanged)
+    changed(unchanged, **changes)
+    with pytest.raises(ConfigError, match=said) as refused:
+        approve(unchanged, "north")
+    assert "\n" not in str(refused.value)
+
+
+def test_an_entry_changed_after_the_newcomer_signed_is_refused(unchanged: SimpleNamespace) -> None:
+    join(unchanged)
+    entry = json.loads(unchanged.request.read_text())["entry"]
+    changed(unchanged, entry=entry | {"address": "127.0.0.1:9999"})
+    with pytest.raises(ConfigError, match="is not signed by the newcomer's account"):
+        approve(unchanged, "north")
+
+
+def test_files_that_are_missing_or_of_another_request_are_named(unchanged: SimpleNamespace) -> None:
+    unchanged.request.unlink(missing_ok=True)
+    with pytest.raises(ConfigError, match=r"cannot read .*r\.json: No such file"):
+        approve(unchanged, "north")
+    join(unchanged)
+    other = unchanged.path / "other.json"
+    membership.remove(unchanged.path / "north", "west", *unchanged.where, None, other)
+    with pytest.raises(ConfigError, match="is not a copy of"):
+        approve(unchanged, "north", unchanged.request, other)
