@@ -10,6 +10,7 @@ from ledger.audit_registry import RegistryAudit
 from ledger.audit_rounds import Progress, RoundsAudit, Work
 from ledger.audit_vault import VaultAudit
 from ledger.connection import Connection
+from ledger.echoes import Echoes
 from ledger.finality import INSTANT, Finality
 from ledger.findings import AuditReport, Checked, Curves, Finding, MemberSummary, Notebook
 from ledger.trail import Trail
@@ -63,11 +64,14 @@ def audit_trail(trail: Trail, registry: str, progress: Progress | None = None) -
     deployment = audit_deployment(trail, registry, notebook)
     if deployment is not None:
         members = RegistryAudit(trail, deployment, notebook)
-        rounds = RoundsAudit(trail, deployment, members, notebook, progress)
-        vault = VaultAudit(trail, deployment, members, rounds, notebook)
-        disputes = DisputesAudit(trail, deployment, notebook)
-        for part in (vault, rounds, members, disputes):
+        echoes = Echoes()
+        rounds = RoundsAudit(trail, deployment, members, echoes, notebook, progress)
+        disputes = DisputesAudit(trail, deployment, members, echoes, notebook)
+        vault = VaultAudit(trail, deployment, members, rounds, disputes, echoes, notebook)
+        for part in (vault, rounds, members):
             part.finish()
+        for told in echoes.left():
+            notebook.note("dispute.echo", told)
         seen = {"members": _summaries(members, rounds, vault), "funded_wei": vault.funded_wei}
         seen["curves"] = Curves(rounds.scored.points, rounds.earned.points, vault.paid.points)
     trail.confirm()
@@ -88,6 +92,9 @@ def _summaries(members: RegistryAudit, rounds: RoundsAudit, vault: VaultAudit) -
             score_ppm=work.score_ppm,
             earned_wei=None if earned is None else sum(earned[index : index + 1]),
             claimed_wei=vault.claimed_wei(index),
+            revenue_wei=vault.revenue.received_wei(index),
+            staked_wei=vault.stakes.of(index),
+            is_active=members.is_active(index),
         )
         for index, (name, account, work) in enumerate(zip(members.names, members.accounts, done, strict=False))
     )

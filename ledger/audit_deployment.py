@@ -20,11 +20,12 @@ class Deployment:
     """The contracts of one consortium, and what their code says.
 
     Attributes:
-        chain_id, registry, ledger, vault: where it is.
+        chain_id, registry, ledger, vault, disputes: where it is.
         terms: what the vault pays, as its code has them.
         windows: seconds in which a round can be challenged, and then ruled on, as the ledger's code has them.
-        disputes, bond_wei: where disputes are settled, and what a challenge locks, as its code has it.
-        stake_terms: what the vault pays in, and the seconds that a stake unbonds, as its code has them.
+        asset: the token that the vault pays in, as its code has it; the zero address for the chain's own coin.
+        unbonding_seconds: how long a stake unbonds, as the vault's code has it.
+        bond_wei: what a challenge locks, as the code of Disputes has it.
     """
 
     chain_id: int
@@ -32,10 +33,16 @@ class Deployment:
     ledger: str
     vault: str
     terms: VaultTerms
-    windows: tuple[int, int]
-    stake_terms: tuple[str, int]
     disputes: str
+    windows: tuple[int, int]
+    asset: str
+    unbonding_seconds: int
     bond_wei: int
+
+    @property
+    def stake_terms(self) -> tuple[str, int]:
+        """What the vault's code says of stakes."""
+        return self.asset, self.unbonding_seconds
 
 
 def audit_deployment(trail: Trail, registry: str, notebook: Notebook) -> Deployment | None:
@@ -47,19 +54,21 @@ def audit_deployment(trail: Trail, registry: str, notebook: Notebook) -> Deploym
     """
     if not (code := trail.code(registry)):
         raise NoContract(registry, "a MemberRegistry")
-    named = _checked_code("MemberRegistry", registry, code, {}, notebook)
+    own = _domain_words(trail.chain_id, registry)
+    named = _checked_code("MemberRegistry", registry, code, own, notebook)
     if named is None:
         return None
-    ledger, vault = _address(named["ledger"]), _address(named["vault"])
-    words = _ledger_words(trail.chain_id, registry, ledger)
-    windows = _checked_code("RoundLedger", ledger, trail.code(ledger), words, notebook) or {}
-    own = {"registry": _word(registry), "ledger": _word(ledger)}
+    ledger, vault, disputes = (_address(named[name]) for name in ("ledger", "vault", "disputes"))
+    words = {name: _word(address) for name, address in (("registry", registry), ("disputes", disputes))}
+    own = words | _domain_words(trail.chain_id, ledger)
+    windows = _checked_code("RoundLedger", ledger, trail.code(ledger), own, notebook) or {}
+    words |= {"ledger": _word(ledger), "vault": _word(vault)}
+    own = words | {name: windows[name] for name in ("disputeWindowSeconds",) if name in windows}
     numbers = _checked_code("RewardVault", vault, trail.code(vault), own, notebook)
+    own = words | _domain_words(trail.chain_id, disputes)
+    bond = _checked_code("Disputes", disputes, trail.code(disputes), own, notebook) or {}
     if numbers is None:
         return None
-    disputes = _address(named["disputes"])
-    parts = {"registry": _word(registry), "ledger": _word(ledger), "vault": _word(vault)}
-    bond = _checked_code("Disputes", disputes, trail.code(disputes), parts, notebook) or {}
 
     return Deployment(
         chain_id=trail.chain_id,
@@ -68,8 +77,9 @@ def audit_deployment(trail: Trail, registry: str, notebook: Notebook) -> Deploym
         vault=vault,
         terms=_terms(numbers, notebook),
         windows=(_number(windows, "disputeWindowSeconds"), _number(windows, "rulingSeconds")),
-        stake_terms=(_address(numbers["asset"]), _number(numbers, "unbondingSeconds")),
         disputes=disputes,
+        asset=_address(numbers["asset"]),
+        unbonding_seconds=_number(numbers, "unbondingSeconds"),
         bond_wei=_number(bond, "bondWei"),
     )
 
@@ -94,17 +104,16 @@ def _checked_code(
     return words
 
 
-def _ledger_words(chain_id: int, registry: str, ledger: str) -> dict[str, bytes]:
-    """What the ledger's constructor wrote into its code.  Source: OpenZeppelin EIP712.sol, ShortStrings.sol."""
+def _domain_words(chain_id: int, contract: str) -> dict[str, bytes]:
+    """What EIP712's constructor wrote into the contract's code.  Source: OpenZeppelin EIP712.sol, ShortStrings.sol."""
 
     def short(text: bytes) -> bytes:
         return text.ljust(31, b"\0") + bytes([len(text)])
 
     return {
-        "registry": _word(registry),
-        "_cachedThis": _word(ledger),
+        "_cachedThis": _word(contract),
         "_cachedChainId": chain_id.to_bytes(32, "big"),
-        "_cachedDomainSeparator": domain_separator(chain_id, ledger),
+        "_cachedDomainSeparator": domain_separator(chain_id, contract),
         "_hashedName": keccak(b"Mycelia"),
         "_hashedVersion": keccak(b"1"),
         "_name": short(b"Mycelia"),

@@ -1,30 +1,221 @@
-"""Last part of an audit: what disputes there were."""
+"""Fourth part of an audit: what members proved, challenged and ruled, each proof and each quorum examined again."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+from eth_hash.auto import keccak
+
+from ledger.approvals import Approval, MemberRuling, RoundRuling, Statement
 from ledger.audit_deployment import Deployment
+from ledger.audit_registry import RegistryAudit
+from ledger.echoes import Echoes
 from ledger.findings import Notebook
+from ledger.model_state import is_signed_by
 from ledger.replay import Replay
+from ledger.rosters import count_signatures
 from ledger.trail import Event, Trail
+from ledger.types import EMPTY, RESULT_TYPE, ZERO_ADDRESS, RoundResult
+
+VOID: Final = 3
+"""The ledger's state of a round whose rewards a quorum found wrong."""
+
+_RESULT_TYPEHASH: Final = keccak(RESULT_TYPE.encode())
+
+
+@dataclass(slots=True)
+class _Contested:
+    """A round that was challenged or ruled on.
+
+    Attributes:
+        challenger: roster index of the member whose bond is locked for it; None if none is.
+        is_challenged: the ledger waits for a ruling, or waited until its time was over.
+        ruling: whether it is void; None while nobody ruled.
+    """
+
+    challenger: int | None = None
+    is_challenged: bool = False
+    ruling: bool | None = None
 
 
 class DisputesAudit(Replay):
-    """Replays the events of Disputes.  Of challenges, rulings and proofs it only says that there were some."""
+    """Replays the events of Disputes as far as asked; keeps of each only which round it was about, or which offence.
 
-    def __init__(self, trail: Trail, deployment: Deployment, notebook: Notebook) -> None:
-        unjudged = {
-            "ChallengeLapsed", "EquivocationProven", "MemberRulingMade", "ResultEquivocationProven", "RoundChallenged",
-            "RoundRulingMade",
-        }  # fmt: skip
-        checks = {"BondAdopted": self._on_bond}
-        super().__init__(trail, "Disputes", deployment.disputes, notebook, checks, unjudged)
-        self._bond_wei = deployment.bond_wei
+    What Disputes did to the ledger and to the vault goes into `echoes`, where those have to tell of the same.
+    """
+
+    def __init__(
+        self, trail: Trail, deployment: Deployment, registry: RegistryAudit, echoes: Echoes, notebook: Notebook
+    ) -> None:
+        checks = {
+            "BondAdopted": self._on_bond,
+            "EquivocationProven": self._on_equivocation,
+            "ResultEquivocationProven": self._on_two_results,
+            "RoundChallenged": self._on_challenged,
+            "RoundRulingMade": self._on_round_ruling,
+            "ChallengeLapsed": self._on_lapsed,
+            "MemberRulingMade": self._on_member_ruling,
+        }
+        super().__init__(trail, "Disputes", deployment.disputes, notebook, checks)
+        self._deployment = deployment
+        self._registry = registry
+        self._echoes = echoes
+        self._bonds_seen = 0
+        self._contested: dict[int, _Contested] = {}
+        self._punished: set[bytes] = set()
+
+    def final_at(self, round_id: int, recorded_at: int | None = None) -> int:
+        """When the time for challenging and ruling on a round is over, in Unix seconds.
+
+        Recorded was it at the time given, or else at that which the ledger stores.
+        """
+        window, ruling = self._deployment.windows
+        if recorded_at is None:
+            recorded_at = int(self.trail.view("RoundLedger", self._deployment.ledger, "recordedAt", round_id))
+        return recorded_at + window + (ruling if self._of(round_id).is_challenged else 0)
+
+    def is_void(self, round_id: int) -> bool:
+        """Whether a quorum ruled that the round's rewards are wrong."""
+        return bool(self._of(round_id).ruling)
 
     def finish(self) -> None:
-        """Goes through all events."""
+        """Goes through all events, then compares what comes of them with the storage of Disputes and the ledger."""
         self.advance()
-        self.expect_once("vault.terms", "BondAdopted")
+        self.notebook.expect("vault.terms", "the number of BondAdopted events", 1, self._bonds_seen)
+        ledger = self._deployment.ledger
+        for round_id, contested in self._contested.items():
+            expect = self.notebook.expect
+            locked = 0 if contested.challenger is None else contested.challenger + 1
+            expect(
+                "dispute.storage", "the challenger in storage", locked, self.stored("challengerOf", round_id), round_id
+            )
+            state = self.trail.view("RoundLedger", ledger, "stateOf", round_id)
+            what = "whether the ledger holds the round for void"
+            expect("dispute.storage", what, bool(contested.ruling), state == VOID, round_id)
+            ends = self.trail.view("RoundLedger", ledger, "finalAt", round_id)
+            expect("dispute.storage", "when the round is final", self.final_at(round_id), ends, round_id)
+
+    def _of(self, round_id: int) -> _Contested:
+        return self._contested.get(round_id) or _Contested()
 
     def _on_bond(self, event: Event) -> None:
-        found = event.values["bondWei"]
-        self.notebook.expect("vault.terms", "the bond that the event names", self._bond_wei, found)
+        self._bonds_seen += 1
+        bond = self._deployment.bond_wei
+        self.notebook.expect("vault.terms", "what the event says of bonds", bond, event.values["bondWei"])
+
+    # Two statements of one member.
+
+    def _on_equivocation(self, event: Event) -> None:
+        first = Statement(*event.values["statement"])
+        second = replace(first, digest=event.values["otherDigest"])
+        signatures = (event.values["signature"], event.values["otherSignature"])
+        offence = keccak(event.values["index"].to_bytes(32, "big") + replace(first, digest=EMPTY).struct_hash())
+        self._check_contradiction(event, first.config, (first, second), signatures, offence)
+
+    def _on_two_results(self, event: Event) -> None:
+        first, second = (RoundResult(*event.values[name]) for name in ("first", "second"))
+        signatures = (event.values["firstSignature"], event.values["secondSignature"])
+        same = (first.round, first.config) == (second.round, second.config)
+        if not same:
+            self.notebook.note("dispute.proof", "two results of different rounds contradict nothing", first.round)
+        words = (
+            event.values["index"].to_bytes(32, "big"),
+            _RESULT_TYPEHASH,
+            first.config,
+            first.round.to_bytes(32, "big"),
+        )
+        self._check_contradiction(event, first.config, (first, second), signatures, keccak(b"".join(words)))
+
+    def _check_contradiction(
+        self,
+        event: Event,
+        config: bytes,
+        said: tuple[Statement | RoundResult, Statement | RoundResult],
+        signatures: tuple[bytes, bytes],
+        offence: bytes,
+    ) -> None:
+        index, round_id = event.values["index"], said[0].round
+        note = self.notebook.note
+        if said[0].struct_hash() == said[1].struct_hash():
+            note("dispute.proof", f"member {index} was slashed for saying the same thing twice", round_id)
+        roster = self._registry.roster_of(config, event.place)
+        signer = roster.signers[index] if roster is not None and index < len(roster.signers) else ZERO_ADDRESS
+        for part, signature in zip(said, signatures, strict=True):
+            digest = part.signing_digest(self._deployment.chain_id, self._deployment.ledger)
+            if signer == ZERO_ADDRESS or not is_signed_by(signer, digest, signature):
+                note("dispute.proof", f"member {index} was slashed for what it did not sign", round_id)
+            else:
+                self.notebook.checked.approvals += 1
+        self._punish(offence, round_id)
+        self._echoes.cause(event.tx, "slash", index, event.values["slashedWei"])
+
+    def _punish(self, offence: bytes, round_id: int | None = None) -> None:
+        if offence in self._punished:
+            self.notebook.note("dispute.repeated", "one offence was punished twice", round_id)
+        self._punished.add(offence)
+        what = f"whether offence {offence.hex()} is punished, in storage,"
+        self.notebook.expect("dispute.storage", what, True, self.stored("isPunished", offence), round_id)
+
+    # Challenges and rulings.
+
+    def _on_challenged(self, event: Event) -> None:
+        round_id, index = event.values["round"], event.values["index"]
+        self._registry.advance(event.place)
+        if not self._registry.is_active(index):
+            self.notebook.note("dispute.state", f"member {index}, which is not on the roster, challenged it", round_id)
+        contested = self._contested.setdefault(round_id, _Contested())
+        open_now = not contested.is_challenged and contested.ruling is None
+        if not open_now or not self._is_before(event, round_id):
+            self.notebook.note("dispute.state", "it was challenged when it could not be", round_id)
+        contested.challenger, contested.is_challenged = index, True
+        self._echoes.cause(event.tx, "challenge", round_id)
+        self._echoes.cause(event.tx, "bond", index, self._deployment.bond_wei)
+
+    def _on_round_ruling(self, event: Event) -> None:
+        round_id, is_void, evidence = (event.values[name] for name in ("round", "isVoid", "evidence"))
+        config = event.values["config"]
+        self._check_quorum(event, f"the ruling on round {round_id}", RoundRuling(config, round_id, is_void, evidence))
+        contested = self._contested.setdefault(round_id, _Contested())
+        possible = contested.is_challenged or (is_void and contested.ruling is not True)
+        if not possible or not self._is_before(event, round_id):
+            self.notebook.note("dispute.state", "it was ruled on when it could not be", round_id)
+        self._echoes.cause(event.tx, "ruling", round_id, is_void)
+        self._release(event, contested, is_forfeited=not is_void)
+        contested.is_challenged, contested.ruling = False, is_void
+
+    def _on_lapsed(self, event: Event) -> None:
+        round_id = event.values["round"]
+        contested = self._contested.setdefault(round_id, _Contested())
+        if contested.challenger is None or self._is_before(event, round_id):
+            self.notebook.note("dispute.state", "its challenge lapsed when it could not", round_id)
+        self._release(event, contested, is_forfeited=True)
+
+    def _on_member_ruling(self, event: Event) -> None:
+        index, amount, evidence = (event.values[name] for name in ("index", "amountWei", "evidence"))
+        ruling = MemberRuling(event.values["config"], index, amount, evidence)
+        self._check_quorum(event, f"the ruling on member {index}", ruling)
+        slashed = event.values["slashedWei"]
+        if slashed > amount:
+            self.notebook.note("dispute.state", f"member {index} lost {slashed} wei by a ruling over {amount}")
+        self._punish(ruling.struct_hash())
+        self._echoes.cause(event.tx, "slash", index, slashed)
+
+    def _release(self, event: Event, contested: _Contested, *, is_forfeited: bool) -> None:
+        if contested.challenger is not None:
+            bond = self._deployment.bond_wei
+            self._echoes.cause(event.tx, "release", contested.challenger, bond, is_forfeited)
+        contested.challenger = None
+
+    def _is_before(self, event: Event, round_id: int) -> bool:
+        return self.trail.time_of(event.block) < self.final_at(round_id)
+
+    def _check_quorum(self, event: Event, what: str, ruling: Approval) -> None:
+        values: Any = event.values
+        newest = self._registry.newest_config(event.place)
+        self.notebook.expect("dispute.quorum", f"the config digest under {what}", newest, values["config"])
+        roster = self._registry.roster_of(newest, event.place)
+        if roster is not None:
+            digest = ruling.signing_digest(self._deployment.chain_id, self._deployment.disputes)
+            signers, signatures = values["signers"], values["signatures"]
+            count_signatures(self.notebook, "dispute.quorum", what, digest, signers, signatures, roster)

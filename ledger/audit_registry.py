@@ -1,43 +1,36 @@
-"""Second part of an audit: who the members are, by which rules they work, and how that changed."""
+"""Second part of an audit: who the members are, by which rules they work, who allowed each change of it, and when."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, Final
 
 from eth_abi.abi import encode
 from eth_hash.auto import keccak
 from eth_utils.address import to_checksum_address
 
+from ledger.approvals import Admission, Approval, Exit, Removal, Rotation, SpecChange, Succession
 from ledger.audit_deployment import Deployment
 from ledger.findings import Notebook
+from ledger.model_registry import MAX_INDICES, MIN_MEMBERS, ROTATION_PERIOD_SECONDS, SPEC_DELAY_SECONDS
+from ledger.model_registry import MAX_MEMBERS as MAX_ACTIVE
+from ledger.model_state import Entry, recover_signer
 from ledger.replay import Replay
+from ledger.rosters import KnownRoster, count_signatures
 from ledger.trail import Event, Trail
-from ledger.types import compute_config_digest
+from ledger.types import EMPTY, SIGNATURE_BYTES, ZERO_ADDRESS, compute_config_digest
 
-MAX_MEMBERS: Final = 256
+MAX_MEMBERS: Final = MAX_INDICES
 MAX_ROSTERS: Final = 10_000
-
-
-@dataclass(frozen=True, slots=True)
-class KnownRoster:
-    """What one roster version bound its members to.
-
-    Attributes:
-        training_rounds: how many the published spec has; None if it cannot be read.
-    """
-
-    version: int
-    signers: tuple[str, ...]
-    quorum: int
-    spec_digest: bytes
-    training_rounds: int | None
 
 
 class RegistryAudit(Replay):
     """Replays the registry's events as far as asked: what it knows is what held at that place of the chain.
+
+    Every change has to be allowed by the event before it, of the same transaction, and to be followed by the roster
+    that it makes.
 
     Attributes:
         rosters: by config digest, as computed from the events.
@@ -45,82 +38,285 @@ class RegistryAudit(Replay):
 
     def __init__(self, trail: Trail, deployment: Deployment, notebook: Notebook) -> None:
         checks = {
+            "Approved": self._on_allowed,
+            "Authorised": self._on_allowed,
             "MemberAdmitted": self._on_admitted,
+            "MemberRemoved": self._on_removed,
+            "MemberLeft": self._on_left,
+            "MemberRotated": self._on_rotated,
+            "SpecProposed": self._on_proposed,
             "SpecAdopted": self._on_spec,
+            "SuccessorNamed": self._on_successor,
             "RosterChanged": self._on_roster,
         }
-        unjudged = {
-            "Approved", "Authorised", "MemberLeft", "MemberRemoved", "MemberRotated", "SpecProposed", "SuccessorNamed"
-        }  # fmt: skip
-        super().__init__(trail, "MemberRegistry", deployment.registry, notebook, checks, unjudged)
+        super().__init__(trail, "MemberRegistry", deployment.registry, notebook, checks)
         self._chain_id = deployment.chain_id
-        self._members: list[Mapping[str, Any]] = []
+        self._members: list[Entry] = []
+        self._active = 0
+        self._rotated_at: dict[int, int] = {}
+        self._allowance: Event | None = None
+        self._changes = ""  # the transaction whose change waits for its roster
         self._spec_digest = b""
         self._training_rounds: int | None = None
+        self._proposed = EMPTY
+        self._adoptable_at = 0
+        self._proposals = 0
+        self._successor = ZERO_ADDRESS
         self.rosters: dict[bytes, KnownRoster] = {}
 
     @property
     def accounts(self) -> tuple[str, ...]:
         """Address of each member's account, by roster index."""
-        return tuple(to_checksum_address(member["account"]) for member in self._members)
+        return tuple(member.account for member in self._members)
 
     @property
     def names(self) -> tuple[str, ...]:
         """Of the members, by roster index."""
-        return tuple(str(member["name"]) for member in self._members)
+        return tuple(member.name for member in self._members)
+
+    def is_active(self, index: int) -> bool:
+        """Whether the member with this index is on the newest roster."""
+        return index < len(self._members) and bool(self._active >> index & 1)
+
+    def roster_of(self, config: bytes, place: tuple[int, int]) -> KnownRoster | None:
+        """The roster with this config digest; None if there was none yet at this place of the chain."""
+        self.advance(place)
+        roster = self.rosters.get(config)
+        return None if roster is None or roster.place >= place else roster
+
+    def newest_config(self, place: tuple[int, int]) -> bytes:
+        """Config digest of the newest roster at this place of the chain; `EMPTY` before the first."""
+        self.advance(place)
+        known = (config for config, roster in reversed(self.rosters.items()) if roster.place < place)
+        return next(known, EMPTY)
 
     def finish(self) -> None:
         """Replays the rest and compares what comes of it with the registry's storage."""
         self.advance()
+        self._close("the last change")
+        if self._allowance is not None:
+            self._note_unused()
         self.notebook.checked.members = len(self._members)
         if not self.rosters:
             self.notebook.note("roster.missing", "the registry's events tell of no roster")
             return
         digest, roster = list(self.rosters.items())[-1]
-        self._expect_stored("rosterVersion", roster.version)
-        self._expect_stored("quorum", roster.quorum)
-        self._expect_stored("activeBitmap", (1 << len(roster.signers)) - 1)
-        self._expect_stored("specDigest", roster.spec_digest)
-        self._expect_stored("configDigest", digest)
-        if not self._expect_stored("memberCount", len(self._members)):
-            return
-        for index, member in enumerate(self._members):
-            fields = tuple(member[name] for name in ("account", "signer", "name", "peerId", "netAddress"))
-            self.notebook.expect("roster.member", f"member {index} in storage", fields, self.stored("member", index))
+        expected = {
+            "rosterVersion": roster.version,
+            "quorum": roster.quorum,
+            "activeBitmap": roster.active,
+            "specDigest": roster.spec_digest,
+            "configDigest": digest,
+            "proposedSpec": self._proposed,
+            "adoptableAt": self._adoptable_at,
+            "specProposals": self._proposals,
+        }
+        for name, value in expected.items():
+            self._expect_stored(name, value)
+        found = to_checksum_address(self.stored("successor"))
+        self.notebook.expect("roster.storage", "successor in the registry's storage", self._successor, found)
+        if self._expect_stored("memberCount", len(self._members)):
+            self._compare_members()
         self._check_roster_code(roster)
 
+    def _compare_members(self) -> None:
+        for index, member in enumerate(self._members):
+            account, signer, *rest = self.stored("member", index)
+            found = Entry(to_checksum_address(account), to_checksum_address(signer), *rest)
+            self.notebook.expect("roster.member", f"member {index} in storage", member, found)
+            rotated, what = self.stored("rotatedAt", index), f"when member {index} rotated its keys, in storage,"
+            self.notebook.expect("roster.rotation", what, self._rotated_at.get(index, 0), rotated)
+
+    # Who allowed it.
+
+    def _on_allowed(self, event: Event) -> None:
+        if self._allowance is not None:
+            self._note_unused()
+        self._allowance = event
+
+    def _note_unused(self) -> None:
+        self.notebook.note("roster.approval", "something was approved that no event says was done")
+        self._allowance = None
+
+    def _check_approval(self, event: Event, what: str, build: Callable[[bytes], Approval]) -> None:
+        given, roster = self._given(event, "Approved", what, build)
+        if given is None or roster is None:
+            return
+        digest = build(given.values["config"]).signing_digest(self._chain_id, self.address)
+        signers, signatures = given.values["signers"], given.values["signatures"]
+        count_signatures(self.notebook, "roster.approval", what, digest, signers, signatures, roster)
+
+    def _check_account(self, event: Event, what: str, index: int, build: Callable[[bytes], Approval]) -> None:
+        given, _ = self._given(event, "Authorised", what, build)
+        if given is None or index >= len(self._members):
+            return
+        self.notebook.expect("roster.approval", f"who allowed {what}", index, given.values["index"])
+        signature = given.values["signature"]
+        if not signature:
+            return  # the account sent the transaction itself, which the contract alone can see
+        digest = build(given.values["config"]).signing_digest(self._chain_id, self.address)
+        genuine = len(signature) == SIGNATURE_BYTES and recover_signer(digest, signature) == self.accounts[index]
+        if genuine:
+            self.notebook.checked.approvals += 1
+        else:
+            self.notebook.note("roster.approval", f"the account of member {index} did not sign {what}")
+
+    def _given(
+        self, event: Event, kind: str, what: str, build: Callable[[bytes], Approval]
+    ) -> tuple[Event | None, KnownRoster | None]:
+        given, self._allowance = self._allowance, None
+        if given is None or given.name != kind or given.tx != event.tx:
+            self.notebook.note("roster.approval", f"no event tells who allowed {what}")
+            return None, None
+        config, roster = next(reversed(self.rosters.items()), (EMPTY, None))
+        expect, values = self.notebook.expect, given.values
+        expect("roster.approval", f"the config digest under which was allowed {what}", config, values["config"])
+        told = values["approved" if kind == "Approved" else "authorised"]
+        expect("roster.approval", f"the digest of {what}", build(values["config"]).struct_hash(), told)
+        return given, roster
+
+    # What was done.
+
     def _on_admitted(self, event: Event) -> None:
-        expected = len(self._members)
-        if expected == MAX_MEMBERS:
+        index, values = len(self._members), event.values
+        entry = Entry(
+            account=to_checksum_address(values["account"]),
+            signer=to_checksum_address(values["signer"]),
+            name=values["name"],
+            peer_id=values["peerId"],
+            net_address=values["netAddress"],
+        )
+        if index == MAX_MEMBERS:
             self._give_up()
-        elif self.notebook.expect("roster.member", "the index of an admitted member", expected, event.values["index"]):
-            self._members.append(event.values)
+            return
+        if self.rosters:
+            fields = (entry.account, entry.signer, entry.name, entry.peer_id, entry.net_address)
+            what = f"the admission of member {index}"
+            self._check_approval(event, what, lambda config: Admission(config, *fields))
+            self._begin(event)
+        if self.notebook.expect("roster.member", "the index of an admitted member", index, values["index"]):
+            self._members.append(entry)
+            self._active |= 1 << index
+
+    def _on_removed(self, event: Event) -> None:
+        index, evidence = event.values["index"], event.values["evidence"]
+        what = f"the removal of member {index}"
+        self._check_approval(event, what, lambda config: Removal(config, index, evidence))
+        self._end_membership(event, index)
+
+    def _on_left(self, event: Event) -> None:
+        index = event.values["index"]
+        self._check_account(event, f"the exit of member {index}", index, lambda config: Exit(config, index))
+        self._end_membership(event, index)
+
+    def _end_membership(self, event: Event, index: int) -> None:
+        self._begin(event)
+        if self._is_known(index):
+            self._active &= ~(1 << index)
+
+    def _on_rotated(self, event: Event) -> None:
+        index, values = event.values["index"], event.values
+        account, signer = to_checksum_address(values["account"]), to_checksum_address(values["signer"])
+        fields = (account, signer, values["peerId"], values["netAddress"])
+        what = f"the rotation of member {index}"
+        self._check_account(event, what, index, lambda config: Rotation(config, index, *fields))
+        self._begin(event)
+        if not self._is_known(index):
+            return
+        now = self.trail.time_of(event.block)
+        if now < self._rotated_at.get(index, 0) + ROTATION_PERIOD_SECONDS:
+            self.notebook.note("roster.rotation", f"member {index} rotated its keys twice within a day")
+        self._rotated_at[index] = now
+        entry = self._members[index]
+        self._members[index] = replace(
+            entry, account=account, signer=signer, peer_id=values["peerId"], net_address=values["netAddress"]
+        )
+
+    def _on_proposed(self, event: Event) -> None:
+        number, digest, until, spec = (event.values[key] for key in ("number", "specDigest", "adoptableAt", "spec"))
+        self._check_approval(event, "a specification", lambda config: SpecChange(config, number, digest))
+        expect = self.notebook.expect
+        expect("spec.digest", "the digest in SpecProposed", keccak(spec), digest)
+        expect("spec.delay", "the number of the proposed specification", self._proposals, number)
+        earliest = self.trail.time_of(event.block) + SPEC_DELAY_SECONDS
+        expect("spec.delay", "from when on the specification may be adopted", earliest, until)
+        self._proposals += 1
+        self._proposed, self._adoptable_at = digest, until
 
     def _on_spec(self, event: Event) -> None:
         spec = event.values["spec"]
         self.notebook.expect("spec.digest", "the digest in SpecAdopted", keccak(spec), event.values["specDigest"])
+        if self.rosters:
+            self._check_delay(event)
+            self._begin(event)
         self._spec_digest = keccak(spec)
         self._training_rounds = _training_rounds(spec)
         if self._training_rounds is None:
             self.notebook.note("spec.unreadable", "the published spec names no number of rounds")
 
+    def _check_delay(self, event: Event) -> None:
+        proposed, self._proposed = self._proposed, EMPTY
+        if proposed != event.values["specDigest"]:
+            self.notebook.note("spec.delay", "a specification was adopted that was not the last one proposed")
+        elif self.trail.time_of(event.block) < self._adoptable_at:
+            self.notebook.note("spec.delay", "a specification was adopted before its delay was over")
+
+    def _on_successor(self, event: Event) -> None:
+        successor = to_checksum_address(event.values["successor"])
+        self._check_approval(event, "the successor", lambda config: Succession(config, successor))
+        self._successor = successor
+
+    # What came of it.
+
+    def _begin(self, event: Event) -> None:
+        self._close("a change")
+        self._changes = event.tx
+
+    def _close(self, what: str) -> None:
+        if self._changes:
+            self.notebook.note("roster.change", f"no event tells of the roster after {what}")
+        self._changes = ""
+
     def _on_roster(self, event: Event) -> None:
+        if self._allowance is not None:
+            self._note_unused()
         if len(self.rosters) == MAX_ROSTERS:
             self._give_up()
             return
+        if self.rosters and self._changes != event.tx:
+            self.notebook.note("roster.change", "a roster changed, and no event of the same transaction tells why")
+        self._changes = ""
         version = len(self.rosters) + 1
-        signers = tuple(to_checksum_address(member["signer"]) for member in self._members)
-        quorum = 2 * len(signers) // 3 + 1
+        count = self._active.bit_count()
+        if not MIN_MEMBERS <= count <= MAX_ACTIVE:
+            self.notebook.note("roster.size", f"roster {version} has {count} active members")
+        signers = tuple(
+            member.signer if self.is_active(index) else ZERO_ADDRESS for index, member in enumerate(self._members)
+        )
+        quorum = 2 * count // 3 + 1
         expect, found = self.notebook.expect, event.values
         expect("roster.version", "the roster version", version, found["rosterVersion"])
         expect("roster.quorum", f"the quorum of roster {version}", quorum, found["quorum"])
-        everybody = (1 << len(signers)) - 1
-        expect("roster.active", f"the active members of roster {version}", everybody, found["activeBitmap"])
+        expect("roster.active", f"the active members of roster {version}", self._active, found["activeBitmap"])
         digest = compute_config_digest(self._chain_id, self.address, version, signers, quorum, self._spec_digest)
         expect("roster.config", f"the config digest of roster {version}", digest, found["configDigest"])
-        self.rosters[digest] = KnownRoster(version, signers, quorum, self._spec_digest, self._training_rounds)
+        self.rosters[digest] = KnownRoster(
+            version=version,
+            signers=signers,
+            quorum=quorum,
+            active=self._active,
+            spec_digest=self._spec_digest,
+            training_rounds=self._training_rounds,
+            place=event.place,
+        )
         if not self._spec_digest:
             self.notebook.note("spec.unreadable", f"no event tells of the spec of roster {version}")
+
+    def _is_known(self, index: int) -> bool:
+        known = self.is_active(index)
+        if not known:
+            self.notebook.note("roster.member", f"an event changes member {index}, which is not on the roster")
+        return known
 
     def _give_up(self) -> None:
         self.notebook.note("roster.size", "the registry's events tell of more members than a registry can hold")
@@ -139,7 +335,7 @@ class RegistryAudit(Replay):
 
 def _training_rounds(spec: bytes) -> int | None:
     try:
-        rounds = json.loads(spec)["rounds"]
+        rounds: Any = json.loads(spec)["rounds"]
     except (ValueError, TypeError, KeyError, RecursionError):
         return None
     is_number = isinstance(rounds, int) and not isinstance(rounds, bool) and rounds >= 1

@@ -9,12 +9,16 @@ from typing import Final
 
 from eth_hash.auto import keccak
 
+from ledger.approvals import Pause
 from ledger.audit_deployment import Deployment
-from ledger.audit_registry import KnownRoster, RegistryAudit
+from ledger.audit_registry import RegistryAudit
+from ledger.echoes import Echoes
 from ledger.findings import Notebook
-from ledger.model import recover_signer
+from ledger.model_rounds import MAX_PAUSE_SECONDS
+from ledger.model_state import recover_signer
 from ledger.replay import Replay
 from ledger.rewards import pay, rewards_root, unpack_scores
+from ledger.rosters import KnownRoster, count_signatures
 from ledger.thinned import Thinned
 from ledger.trail import Event, Trail
 from ledger.types import (
@@ -84,19 +88,29 @@ class RoundsAudit(Replay):
         trail: Trail,
         deployment: Deployment,
         registry: RegistryAudit,
+        echoes: Echoes,
         notebook: Notebook,
         progress: Progress | None = None,
     ) -> None:
-        checks = {"RoundRecorded": self._on_recorded, "WindowsAdopted": self._on_windows}
-        unjudged = {"Paused", "RoundDisputed", "RoundRuled"}
-        super().__init__(trail, "RoundLedger", deployment.ledger, notebook, checks, unjudged)
+        checks = {
+            "WindowsAdopted": self._on_windows,
+            "RoundRecorded": self._on_recorded,
+            "RoundDisputed": self._on_disputed,
+            "RoundRuled": self._on_ruled,
+            "Paused": self._on_paused,
+        }
+        super().__init__(trail, "RoundLedger", deployment.ledger, notebook, checks)
         self._deployment = deployment
         self._registry = registry
+        self._echoes = echoes
         self._progress = progress
         self._recorded: int = self.stored("nextRound")
         self._next = 0
         self._last_digest = EMPTY
         self._last_model: bytes | None = None
+        self._windows_seen = 0
+        self._last_version = 0
+        self._pauses = self._paused_until = 0
         self._awaits_scores: int | None = None  # dealers of the last settled training round without scores
         self.rewards = Rewards(-1, EMPTY, 0, (), 0)
         self.work: list[Work] = []
@@ -113,14 +127,44 @@ class RoundsAudit(Replay):
     def finish(self) -> None:
         """Checks the rest; notes those that are missing."""
         self.advance()
-        self.expect_once("vault.terms", "WindowsAdopted")
         self._skip_to(self._recorded)
+        expected = {
+            "recordingVersion": self._last_version,
+            "pauses": self._pauses,
+            "pausedUntil": self._paused_until,
+        }
+        for name, value in expected.items():
+            self.notebook.expect("round.state", f"{name} in the ledger's storage", value, self.stored(name))
+        self.notebook.expect("vault.terms", "the number of WindowsAdopted events", 1, self._windows_seen)
         self.notebook.checked.wei = sum(self.rewards.cumulative or ())
 
     def _on_windows(self, event: Event) -> None:
         found = (event.values["disputeWindowSeconds"], event.values["rulingSeconds"])
-        what = "what the ledger's event says of its windows"
-        self.notebook.expect("vault.terms", what, self._deployment.windows, found)
+        expected = self._deployment.windows
+        self._windows_seen += 1
+        self.notebook.expect("vault.terms", "what the ledger's event says of its windows", expected, found)
+
+    def _on_disputed(self, event: Event) -> None:
+        self._echoes.effect(event.tx, "challenge", event.values["round"])
+
+    def _on_ruled(self, event: Event) -> None:
+        self._echoes.effect(event.tx, "ruling", event.values["round"], event.values["isVoid"])
+
+    def _on_paused(self, event: Event) -> None:
+        number, until, config = (event.values[name] for name in ("number", "until", "config"))
+        expect = self.notebook.expect
+        expect("pause.terms", "the number of a pause", self._pauses, number)
+        latest = self.trail.time_of(event.block) + MAX_PAUSE_SECONDS
+        if until > latest:
+            self.notebook.note("pause.terms", f"a pause lasts until {until}, the latest is {latest}")
+        newest = self._registry.newest_config(event.place)
+        expect("pause.approval", "the config digest under which a pause was signed", newest, config)
+        roster = self._registry.roster_of(newest, event.place)
+        if roster is not None:
+            digest = Pause(config, number, until).signing_digest(self._deployment.chain_id, self._deployment.ledger)
+            signers, signatures = event.values["signers"], event.values["signatures"]
+            count_signatures(self.notebook, "pause.approval", "a pause", digest, signers, signatures, roster)
+        self._pauses, self._paused_until = number + 1, until
 
     def _on_recorded(self, event: Event) -> None:
         self._registry.advance(event.place)
@@ -151,12 +195,18 @@ class RoundsAudit(Replay):
         result = RoundResult(*event.values["result"])
         stored = self._stored(round_id)
         self._check_digest(result, event.values["digest"], stored, round_id)
-        roster = self._registry.rosters.get(result.config)
+        if self._paused_until:
+            self._check_pause(event, round_id)
+        roster = self._registry.roster_of(result.config, event.place)
         if roster is None:
             self.notebook.note("round.config", "the result names a roster that never was", round_id)
             self._lose_rewards()
             self.rewards = Rewards(round_id, result.rewards, result.rewards_total, None, event.block)
         else:
+            if roster.version < self._last_version:
+                old, newer = roster.version, self._last_version
+                self.notebook.note("round.superseded", f"roster {old} made it, roster {newer} the one before", round_id)
+            self._last_version = roster.version
             self.work += [Work() for _ in range(len(roster.signers) - len(self.work))]
             self._check_content(result, roster, round_id)
             self._check_signatures(result, roster, event.values["signers"], event.values["signatures"], round_id)
@@ -166,6 +216,10 @@ class RoundsAudit(Replay):
         whole = result.struct_hash()
         self._last_digest = whole if whole[:STORED_BYTES] == stored else stored
         self._last_model = result.model
+
+    def _check_pause(self, event: Event, round_id: int) -> None:
+        if self.trail.time_of(event.block) < self._paused_until:
+            self.notebook.note("round.paused", "the round was recorded while rounds were paused", round_id)
 
     def _check_digest(self, result: RoundResult, told: bytes, stored: bytes, round_id: int) -> None:
         expect = self.notebook.expect
@@ -183,8 +237,8 @@ class RoundsAudit(Replay):
             expect("round.kind", "the kind of the round", kind, result.kind, round_id)
         if result.outcome not in _OUTCOMES:
             note("round.outcome", f"the outcome {result.outcome} does not exist", round_id)
-        n = len(roster.signers)
-        if result.dealers >> n:
+        n = roster.active.bit_count()
+        if result.dealers & ~roster.active:
             note("round.dealers", "somebody outside the roster is a dealer", round_id)
         if result.outcome == SETTLED:
             if result.dealers.bit_count() < (least := max(max(1, n // 4) + 2, (n + 1) // 2)):
@@ -200,7 +254,7 @@ class RoundsAudit(Replay):
         self, result: RoundResult, roster: KnownRoster, signers: int, signatures: bytes, round_id: int
     ) -> None:
         note = self.notebook.note
-        if signers >> len(roster.signers):
+        if signers & ~roster.active:
             note("round.signers", "somebody outside the roster is a signer", round_id)
             return
         if signers.bit_count() < roster.quorum:

@@ -1,4 +1,4 @@
-"""Fourth part of an audit: every coin that came in, every root that became active, every coin that went out."""
+"""Fifth part of an audit: every coin that came in, every root that became active, every coin that went out."""
 
 from __future__ import annotations
 
@@ -7,13 +7,17 @@ from collections import Counter
 from eth_utils.address import to_checksum_address
 
 from ledger.audit_deployment import Deployment
+from ledger.audit_disputes import DisputesAudit
 from ledger.audit_registry import RegistryAudit
+from ledger.audit_revenue import RevenueAudit
 from ledger.audit_rounds import Rewards, RoundsAudit
+from ledger.audit_stakes import StakesAudit
+from ledger.echoes import Echoes
 from ledger.findings import Notebook, shown
-from ledger.replay import Replay
+from ledger.replay import Check, Replay
 from ledger.thinned import Thinned
 from ledger.trail import Event, Trail
-from ledger.types import EMPTY
+from ledger.types import EMPTY, ZERO_ADDRESS
 
 
 class VaultAudit(Replay):
@@ -21,6 +25,7 @@ class VaultAudit(Replay):
 
     Attributes:
         paid: sums of the payments over the rounds whose rewards were active.
+        stakes, revenue: what is known of them so far.
     """
 
     def __init__(
@@ -29,23 +34,28 @@ class VaultAudit(Replay):
         deployment: Deployment,
         registry: RegistryAudit,
         rounds: RoundsAudit,
+        disputes: DisputesAudit,
+        echoes: Echoes,
         notebook: Notebook,
     ) -> None:
-        checks = {
+        self.stakes = StakesAudit(trail, deployment, registry, echoes, notebook)
+        self.revenue = RevenueAudit(trail, deployment, registry, notebook)
+        checks: dict[str, Check] = {
             "TermsAdopted": self._on_terms,
             "StakeTermsAdopted": self._on_stake_terms,
             "Funded": self._on_funded,
             "RootActivated": self._on_activated,
             "RewardClaimed": self._on_claimed,
+            "RevenuePaid": lambda event: self.revenue.on_paid(event, self._active),
+            "RevenueClaimed": self.revenue.on_claimed,
+            **self.stakes.checks,
         }
-        unjudged = {
-            "BondLocked", "BondReleased", "RevenueClaimed", "RevenuePaid", "Slashed", "StakeWithdrawn", "Staked",
-            "UnstakeRequested",
-        }  # fmt: skip
-        super().__init__(trail, "RewardVault", deployment.vault, notebook, checks, unjudged)
+        super().__init__(trail, "RewardVault", deployment.vault, notebook, checks)
         self._deployment = deployment
         self._registry = registry
         self._rounds = rounds
+        self._disputes = disputes
+        self._terms_seen: Counter[str] = Counter()
         self._funded_wei = 0
         self._claimed_wei: Counter[int] = Counter()
         self._active = Rewards(0, EMPTY, 0, None, 0)
@@ -60,21 +70,31 @@ class VaultAudit(Replay):
         """Everything that was paid to the member with this roster index."""
         return self._claimed_wei[index]
 
+    def step(self) -> None:
+        """Checks the next event, once everything is known that held before it."""
+        if (event := self.peek()) is not None:
+            self._registry.advance(event.place)
+            self._disputes.advance(event.place)
+        super().step()
+
     def finish(self) -> None:
         """Goes through all events, then compares what comes of them with storage and balance."""
         self.advance()
+        self._disputes.finish()
         self._registry.advance()
         for name in ("TermsAdopted", "StakeTermsAdopted"):
-            self.expect_once("vault.terms", name)
+            self.notebook.expect("vault.terms", f"the number of {name} events", 1, self._terms_seen[name])
         self._compare_with_storage()
 
     def _on_terms(self, event: Event) -> None:
+        self._terms_seen[event.name] += 1
         terms = self._deployment.terms
         expected = (terms.round_budget_wei, terms.participation_ppm, terms.dispute_window_seconds)
         found = tuple(event.values[name] for name in ("roundBudget", "participationPpm", "disputeWindowSeconds"))
         self.notebook.expect("vault.terms", "what the event says of budget, part and window", expected, found)
 
     def _on_stake_terms(self, event: Event) -> None:
+        self._terms_seen[event.name] += 1
         found = (to_checksum_address(event.values["asset"]), event.values["unbondingSeconds"])
         self.notebook.expect("vault.terms", "what the event says of stakes", self._deployment.stake_terms, found)
 
@@ -95,13 +115,23 @@ class VaultAudit(Replay):
             self.notebook.note("root.order", "these rewards became active before they were recorded", round_id)
         self.notebook.expect("root.mismatch", "the root that became active", recorded.root, root, round_id)
         self.notebook.expect("root.total", "the total that became active", recorded.total_wei, total, round_id)
-        if total > self._funded_wei:
-            self.notebook.note("root.unfunded", f"{total} wei became active, {self._funded_wei} were paid in", round_id)
+        if total > (pool := self._funded_wei + self.stakes.slashed_wei):
+            self.notebook.note("root.unfunded", f"{total} wei became active, {pool} were paid in", round_id)
+        if total < self._active.total_wei:
+            self.notebook.note("root.order", "these rewards are less than those that were active before", round_id)
+        self._check_is_final(event, recorded)
         self._active = Rewards(round_id, root, total, recorded.cumulative, event.block)
+
+    def _check_is_final(self, event: Event, recorded: Rewards) -> None:
+        round_id = recorded.round_id
+        if self._disputes.is_void(round_id):
+            self.notebook.note("root.void", "rewards became active that a quorum had found wrong", round_id)
+        final_at = self._disputes.final_at(round_id, self.trail.time_of(recorded.block))
+        if self.trail.time_of(event.block) < final_at:
+            self.notebook.note("root.early", f"these rewards became active before {final_at}", round_id)
 
     def _on_claimed(self, event: Event) -> None:
         index, amount, cumulative = (event.values[name] for name in ("index", "amountWei", "cumulativeWei"))
-        self._registry.advance(event.place)
         round_id = self._active.round_id
         accounts = self._registry.accounts
         if index >= len(accounts):
@@ -128,6 +158,7 @@ class VaultAudit(Replay):
             self.notebook.expect("claim.storage", what, self._claimed_wei[index], stored("claimedWei", index))
         expected = {
             "totalFunded": self._funded_wei,
+            "totalSlashed": self.stakes.slashed_wei,
             "totalClaimed": claimed,
             "activeRound": self._active.round_id,
             "activeRoot": self._active.root,
@@ -135,10 +166,16 @@ class VaultAudit(Replay):
         }
         for name, value in expected.items():
             self.notebook.expect("vault.storage", f"{name} in the vault's storage", value, stored(name))
+        self.stakes.compare_with_storage()
+        self.revenue.compare_with_storage()
         if claimed > self._active.total_wei:
             self.notebook.note("claim.sum", f"{claimed} wei were paid, {self._active.total_wei} are active")
+        pool = self._funded_wei + self.stakes.slashed_wei - claimed
+        owed = pool + self.stakes.held_wei + self.revenue.held_wei
         # Anybody can force coins on an address, so there may be more.
-        balance = self.trail.balance_wei(self._deployment.vault)
-        if balance < self._funded_wei - claimed:
-            left = self._funded_wei - claimed
-            self.notebook.note("vault.balance", f"the vault holds {balance} wei, {left} were paid in and not out")
+        if (balance := self._balance()) < owed:
+            self.notebook.note("vault.balance", f"the vault holds {balance} wei, {owed} were paid in and not out")
+
+    def _balance(self) -> int:
+        vault, asset = self._deployment.vault, self._deployment.asset
+        return self.trail.balance_wei(vault) if asset == ZERO_ADDRESS else self.trail.token_balance(asset, vault)

@@ -19,7 +19,6 @@ CODES: Final = {
     "code.immutable": "the code names another registry, ledger, chain or domain",
     "code.roster": "the signers that the ledger reads are not those of the roster",
     "log.unreadable": "a log that the contract cannot have written, or out of the chain's order",
-    "event.unjudged": "an event of a kind that this audit does not judge yet, and what follows from it",
     "roster.member": "a member's entry differs between events and storage, or comes out of turn",
     "roster.missing": "no event tells of a roster",
     "roster.size": "more members than a registry holds",
@@ -28,6 +27,10 @@ CODES: Final = {
     "roster.active": "a roster's active members are not those admitted",
     "roster.config": "a config digest is not that of chain, registry, roster and spec",
     "roster.storage": "the registry stores something else than its events tell",
+    "roster.approval": "a change that no quorum, or not the member's account, has allowed",
+    "roster.change": "a change without the roster that it makes, or a roster without a change",
+    "roster.rotation": "a member rotated its keys more often than once a day",
+    "spec.delay": "a specification holds that was not proposed, or not for long enough",
     "spec.digest": "the spec in the event is not the one that was signed for",
     "spec.unreadable": "the published spec does not say how many rounds there are",
     "round.missing": "the ledger recorded a round that no event tells of",
@@ -46,6 +49,11 @@ CODES: Final = {
     "round.signers": "a signer is outside the roster",
     "round.quorum": "fewer members signed than a quorum",
     "round.signature": "a signature is not that member's, or missing",
+    "round.superseded": "a result of a roster older than one that recorded before",
+    "round.paused": "the round was recorded while rounds were paused",
+    "round.state": "the ledger stores another roster or another pause than its events tell",
+    "pause.approval": "no quorum of the newest roster paused the rounds",
+    "pause.terms": "a pause is out of turn, or longer than the contract allows",
     "score.hash": "the scores are not those that were signed",
     "score.length": "there is not one score for each member",
     "score.unexpected": "there was no training round left to score",
@@ -58,6 +66,8 @@ CODES: Final = {
     "root.mismatch": "another root than the recorded one became active",
     "root.total": "another total than the recorded one became active",
     "root.unfunded": "more became active than was paid in",
+    "root.early": "rewards became active before their round was final",
+    "root.void": "rewards became active that a quorum had found wrong",
     "claim.member": "somebody outside the roster was paid",
     "claim.account": "the payment went to another account than the member's",
     "claim.amount": "the payment is not what the member was still owed by its own event",
@@ -65,6 +75,21 @@ CODES: Final = {
     "claim.inactive": "a payment before any rewards were active",
     "claim.sum": "more was paid than is active",
     "claim.storage": "the vault stores another sum for a member than its events tell",
+    "stake.member": "a stake of somebody who is no member",
+    "stake.amount": "more of a stake was moved than there was",
+    "stake.early": "a stake was free before its unbonding was over",
+    "stake.account": "a stake went to another account than the member's",
+    "stake.storage": "the vault stores another stake than its events tell",
+    "revenue.round": "revenue for rewards that were not active, or that nobody paid",
+    "revenue.share": "a member's part of revenue does not follow from its rewards",
+    "revenue.account": "revenue went to another account than the member's",
+    "revenue.storage": "the vault stores another revenue than its events tell",
+    "dispute.proof": "a member was slashed for contradicting itself, and the statements do not show it",
+    "dispute.repeated": "a member was punished twice for the same",
+    "dispute.quorum": "no quorum of the newest roster made a ruling",
+    "dispute.state": "a challenge, a ruling or a lapse that the state of things did not allow",
+    "dispute.echo": "two contracts tell different things of one dispute",
+    "dispute.storage": "a dispute ended otherwise than its events tell",
     "vault.terms": "the terms in the event are not those in the code",
     "vault.storage": "the vault stores something else than its events tell",
     "vault.balance": "the vault holds less than was paid in and not out",
@@ -84,9 +109,11 @@ _ADVICE: Final = {
     "code": "Do not trust this address: ask every member separately which registry the consortium agreed on.",
     "code.roster": _ASK_ANOTHER,
     "log": _ASK_ANOTHER,
-    "event": "Read that transaction yourself: later findings may follow from it alone.",
     "roster": _ASK_ANOTHER,
     "roster.quorum": "Do not trust this registry: ask every member separately which one the consortium agreed on.",
+    "roster.approval": "If another endpoint shows the same, trust no roster from there on: ask the members who allowed "
+    "it.",
+    "roster.rotation": "Ask the member whether both rotations were its own: its account's key may be stolen.",
     "spec": "Ask the members for the specification that they signed, and compare its digest with the registry's.",
     "round": _ASK_ANOTHER,
     "round.missing": "Audit again through another endpoint; if the round is missing there too, ask the members for it.",
@@ -94,6 +121,8 @@ _ADVICE: Final = {
     "round.dealers": "A quorum signed a sum that hides nobody, or holds a stranger: ask the signers why.",
     "round.deals": "A quorum signed a result that contradicts itself: ask the signers why.",
     "round.model": "A quorum signed a model that no round made: go back to the model before, and ask the signers why.",
+    "round.superseded": "If another endpoint shows the same, a former roster still signs: ask its members why.",
+    "pause": "If another endpoint shows the same, rounds were stopped against the rules: ask the signers why.",
     "score": "If another endpoint shows the same, a quorum signed scores that the rules do not allow: ask the signers.",
     "rewards": "If another endpoint shows the same, a quorum signed false pay: tell all members before the dispute "
     "window ends, and activate nothing.",
@@ -101,6 +130,17 @@ _ADVICE: Final = {
     "root.unknown": _ASK_ANOTHER,
     "root": "If another endpoint shows the same, false rewards became active: tell all members before anybody claims.",
     "root.unfunded": "Ask who was to fund the vault; until then not every claim can be paid.",
+    "root.void": "If another endpoint shows the same, rewards that a quorum refused can be claimed: tell all members.",
+    "stake": "If another endpoint shows the same, a member's stake is not safe: tell that member, and keep this "
+    "report as evidence.",
+    "stake.storage": _ASK_ANOTHER,
+    "revenue": "If another endpoint shows the same, revenue was shared wrongly: tell all members, and keep this report "
+    "as evidence.",
+    "revenue.storage": _ASK_ANOTHER,
+    "dispute": "If another endpoint shows the same, a member lost money against the rules: tell that member, and keep "
+    "this report as evidence.",
+    "dispute.echo": _ASK_ANOTHER,
+    "dispute.storage": _ASK_ANOTHER,
     "claim": "If another endpoint shows the same, money went out that was not earned: keep this report as evidence.",
     "claim.storage": _ASK_ANOTHER,
     "vault": _ASK_ANOTHER,
@@ -149,6 +189,7 @@ class Checked:
         members: entries of the roster.
         rounds: recorded rounds.
         signatures: valid signatures on them, each recovered again.
+        approvals: valid signatures beside results: of changes, pauses, rulings and proofs, each recovered again.
         leaves: leaves of the reward trees that were computed again.
         wei: cumulative rewards after the last round, computed again from the scores.
         codes: contract codes compared with the artifacts.
@@ -157,6 +198,7 @@ class Checked:
     members: int = 0
     rounds: int = 0
     signatures: int = 0
+    approvals: int = 0
     leaves: int = 0
     wei: int = 0
     codes: int = 0
@@ -173,6 +215,9 @@ class MemberSummary:
         score_ppm: sum of its scores.
         earned_wei: its cumulative reward; None from where it could not be computed.
         claimed_wei: what was paid to it.
+        revenue_wei: what it received of what others paid for the model.
+        staked_wei: its stake, in whatever state.
+        is_active: it has not left or been removed.
     """
 
     name: str
@@ -182,6 +227,9 @@ class MemberSummary:
     score_ppm: int
     earned_wei: int | None
     claimed_wei: int
+    revenue_wei: int = 0
+    staked_wei: int = 0
+    is_active: bool = True
 
 
 @dataclass(frozen=True, slots=True)

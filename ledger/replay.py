@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ledger.findings import Notebook, shown
@@ -16,25 +15,17 @@ class Replay:
     """Goes through a contract's events once, as far as asked, and keeps nothing of them itself.
 
     Args:
-        checks: what to do with an event, by its name.
-        unjudged: names of the contract's other events: what they tell of cannot be judged yet, and is a finding.
+        checks: what to do with an event, by its name; there has to be one for each of the contract's events.
     """
 
     def __init__(
-        self,
-        trail: Trail,
-        contract: str,
-        address: str,
-        notebook: Notebook,
-        checks: Mapping[str, Check],
-        unjudged: Collection[str] = (),
+        self, trail: Trail, contract: str, address: str, notebook: Notebook, checks: Mapping[str, Check]
     ) -> None:
         self.trail = trail
         self.address = address
         self.notebook = notebook
-        self.checks = dict(checks) | dict.fromkeys(unjudged, self._leave_to_people)
+        self.checks = dict(checks)
         self._contract = contract
-        self._counts: Counter[str] = Counter()
         self._events = trail.events(contract, address)
         self._waiting: Event | None = None
         self._is_over = False
@@ -56,20 +47,12 @@ class Replay:
         event, self._waiting = self.peek(), None
         if event is None:
             return
-        self._counts[event.name] += 1
         check = self.checks.get(event.name)
         if check is None:
             what = shown(event.values.get("reason", event.name))
             self.notebook.note("log.unreadable", f"a log of the {self._contract}: {what}")
         else:
             check(event)
-
-    def expect_once(self, code: str, name: str) -> None:
-        """Notes it if the contract did not write this event exactly once."""
-        self.notebook.expect(code, f"the number of {name} events", 1, self._counts[name])
-
-    def _leave_to_people(self, event: Event) -> None:
-        self.notebook.note("event.unjudged", f"{event.name} of the {self._contract} in transaction {event.tx}")
 
     def stop(self) -> None:
         """Leaves the rest of the events alone."""

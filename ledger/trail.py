@@ -129,9 +129,10 @@ class Trail:
         if not 1 <= self.chain_id < MAX_CHAIN_ID:
             raise ChainUnavailable(f"no chain has the id {self.chain_id}")
         self.block = self._newest(finality)
-        header = self._header()
+        header = self._header(self.block)
         self.block_hash = data(header.get("hash"), 32)
         self.block_time = quantity(header.get("timestamp"))
+        self._timed = self.block, self.block_time  # the block that was asked about last
 
     def confirm(self) -> None:
         """To be called at the end: was everything read from one and the same history?
@@ -139,10 +140,16 @@ class Trail:
         Raises:
             ChainUnavailable: the chain was reorganised in the meantime.
         """
-        if data(self._header().get("hash"), 32) != self.block_hash:
+        if data(self._header(self.block).get("hash"), 32) != self.block_hash:
             raise ChainUnavailable(
                 f"block {self.block} was replaced while it was audited: audit again, up to a block that is final"
             )
+
+    def time_of(self, block: int) -> int:
+        """Time of the block with this number, seconds since 1970."""
+        if self._timed[0] != block:
+            self._timed = block, quantity(self._header(block).get("timestamp"))
+        return self._timed[1]
 
     def code(self, address: str) -> bytes:
         """The code at `address`."""
@@ -151,6 +158,15 @@ class Trail:
     def balance_wei(self, address: str) -> int:
         """Wei at `address`."""
         return quantity(self._ask("eth_getBalance", address, hex(self.block)))
+
+    def token_balance(self, token: str, holder: str) -> int:
+        """What the ERC-20 token says that `holder` has, in its smallest unit.
+
+        Raises:
+            ChainUnavailable: the endpoint's answer is no number.
+        """
+        call = {"to": token, "data": "0x" + (keccak(b"balanceOf(address)")[:4] + encode(["address"], [holder])).hex()}
+        return int.from_bytes(data(self._ask("eth_call", call, hex(self.block)), 32), "big")
 
     def view(self, contract: str, address: str, name: str, *args: object) -> Any:
         """What the contract's function returns; several values come as a tuple.
@@ -211,10 +227,10 @@ class Trail:
             raise ChainUnavailable(f"no chain has {newest} blocks")
         return newest
 
-    def _header(self) -> dict[str, Any]:
-        header = self._ask("eth_getBlockByNumber", hex(self.block), False)
-        if not isinstance(header, dict) or quantity(header.get("number")) != self.block:
-            raise ChainUnavailable(f"the endpoint does not show block {self.block}")
+    def _header(self, block: int) -> dict[str, Any]:
+        header = self._ask("eth_getBlockByNumber", hex(block), False)
+        if not isinstance(header, dict) or quantity(header.get("number")) != block:
+            raise ChainUnavailable(f"the endpoint does not show block {block}")
         return header
 
     def _ask(self, method: str, *params: object) -> Any:

@@ -24,14 +24,15 @@ class Admission:
     """
 
     def __init__(self, roster: Roster) -> None:
-        self._signers = tuple(member.signer for member in roster.members)
+        self._signers = roster.signers
         self._names: dict[str, str] = {}
         self.renew(roster)
 
     def renew(self, roster: Roster) -> None:
         """Go by another roster from now on."""
         self.version = roster.version
-        self._members = {member.peer_id: member for member in roster.members if roster.is_active(member.index)}
+        active = (member for member in roster.members if roster.is_active(member.index))
+        self._members = {member.peer_id: member for member in active}
         self._names |= {member.peer_id: member.name for member in roster.members}
 
     def index_of(self, peer_id: str) -> int | None:

@@ -100,7 +100,8 @@ def find_member(roster: Roster, keys: Keys) -> int:
     Raises:
         ConfigError: the registry does not know them.
     """
-    for member in roster.members:
+    # Who left and came back has two entries.
+    for member in sorted(roster.members, key=lambda member: not roster.is_active(member.index)):
         if member.signer == keys.signer_address:
             if member.peer_id != keys.peer_id:
                 raise ConfigError(f"the registry holds another node key for {member.name}: {member.peer_id}")

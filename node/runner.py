@@ -363,7 +363,7 @@ class Node:
             if roster is not None:
                 self.admission.renew(roster)
                 self._admit()
-                self.reporter.admitted(roster.version, len(roster.members))
+                self.reporter.admitted(roster.version, sum(map(roster.is_active, range(len(roster.members)))))
 
     async def _tell_network(self) -> None:
         while True:
