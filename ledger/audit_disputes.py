@@ -29,11 +29,13 @@ class _Contested:
     """A round that was challenged or ruled on.
 
     Attributes:
+        recorded_at: when the ledger recorded it, as it stores.
         challenger: roster index of the member whose bond is locked for it; None if none is.
         is_challenged: the ledger waits for a ruling, or waited until its time was over.
         ruling: whether it is void; None while nobody ruled.
     """
 
+    recorded_at: int
     challenger: int | None = None
     is_challenged: bool = False
     ruling: bool | None = None
@@ -65,19 +67,16 @@ class DisputesAudit(Replay):
         self._contested: dict[int, _Contested] = {}
         self._punished: set[bytes] = set()
 
-    def final_at(self, round_id: int, recorded_at: int | None = None) -> int:
-        """When the time for challenging and ruling on a round is over, in Unix seconds.
-
-        Recorded was it at the time given, or else at that which the ledger stores.
-        """
+    def final_at(self, round_id: int, recorded_at: int) -> int:
+        """When the time for challenging and ruling on a round that was recorded then is over, in Unix seconds."""
         window, ruling = self._deployment.windows
-        if recorded_at is None:
-            recorded_at = int(self.trail.view("RoundLedger", self._deployment.ledger, "recordedAt", round_id))
-        return recorded_at + window + (ruling if self._of(round_id).is_challenged else 0)
+        contested = self._contested.get(round_id)
+        return recorded_at + window + (ruling if contested is not None and contested.is_challenged else 0)
 
     def is_void(self, round_id: int) -> bool:
         """Whether a quorum ruled that the round's rewards are wrong."""
-        return bool(self._of(round_id).ruling)
+        contested = self._contested.get(round_id)
+        return contested is not None and bool(contested.ruling)
 
     def finish(self) -> None:
         """Goes through all events, then compares what comes of them with the storage of Disputes and the ledger."""
@@ -94,10 +93,19 @@ class DisputesAudit(Replay):
             what = "whether the ledger holds the round for void"
             expect("dispute.storage", what, bool(contested.ruling), state == VOID, round_id)
             ends = self.trail.view("RoundLedger", ledger, "finalAt", round_id)
-            expect("dispute.storage", "when the round is final", self.final_at(round_id), ends, round_id)
+            expect(
+                "dispute.storage",
+                "when the round is final",
+                self.final_at(round_id, contested.recorded_at),
+                ends,
+                round_id,
+            )
 
     def _of(self, round_id: int) -> _Contested:
-        return self._contested.get(round_id) or _Contested()
+        if round_id not in self._contested:
+            recorded_at = self.trail.view("RoundLedger", self._deployment.ledger, "recordedAt", round_id)
+            self._contested[round_id] = _Contested(recorded_at)
+        return self._contested[round_id]
 
     def _on_bond(self, event: Event) -> None:
         self._bonds_seen += 1
@@ -164,7 +172,7 @@ class DisputesAudit(Replay):
         self._registry.advance(event.place)
         if not self._registry.is_active(index):
             self.notebook.note("dispute.state", f"member {index}, which is not on the roster, challenged it", round_id)
-        contested = self._contested.setdefault(round_id, _Contested())
+        contested = self._of(round_id)
         open_now = not contested.is_challenged and contested.ruling is None
         if not open_now or not self._is_before(event, round_id):
             self.notebook.note("dispute.state", "it was challenged when it could not be", round_id)
@@ -176,7 +184,7 @@ class DisputesAudit(Replay):
         round_id, is_void, evidence = (event.values[name] for name in ("round", "isVoid", "evidence"))
         config = event.values["config"]
         self._check_quorum(event, f"the ruling on round {round_id}", RoundRuling(config, round_id, is_void, evidence))
-        contested = self._contested.setdefault(round_id, _Contested())
+        contested = self._of(round_id)
         possible = contested.is_challenged or (is_void and contested.ruling is not True)
         if not possible or not self._is_before(event, round_id):
             self.notebook.note("dispute.state", "it was ruled on when it could not be", round_id)
@@ -186,7 +194,7 @@ class DisputesAudit(Replay):
 
     def _on_lapsed(self, event: Event) -> None:
         round_id = event.values["round"]
-        contested = self._contested.setdefault(round_id, _Contested())
+        contested = self._of(round_id)
         if contested.challenger is None or self._is_before(event, round_id):
             self.notebook.note("dispute.state", "its challenge lapsed when it could not", round_id)
         self._release(event, contested, is_forfeited=True)
@@ -208,7 +216,7 @@ class DisputesAudit(Replay):
         contested.challenger = None
 
     def _is_before(self, event: Event, round_id: int) -> bool:
-        return self.trail.time_of(event.block) < self.final_at(round_id)
+        return self.trail.time_of(event.block) < self.final_at(round_id, self._of(round_id).recorded_at)
 
     def _check_quorum(self, event: Event, what: str, ruling: Approval) -> None:
         values: Any = event.values

@@ -74,12 +74,15 @@ class DevChain:
 
     Two blocks are at least a second apart, so after a burst of transactions the chain's time runs ahead of the
     clock until the clock has caught up.
+
+    Args:
+        tester: what to serve; a fresh chain by default.
     """
 
-    def __init__(self, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, clock: Callable[[], float] = time.time, tester: EthereumTester | None = None) -> None:
         genesis = PyEVMBackend.generate_genesis_params({"timestamp": int(clock())})
-        self._backend = PyEVMBackend(genesis_parameters=genesis)
-        self._tester = EthereumTester(self._backend)
+        self._tester = tester or EthereumTester(PyEVMBackend(genesis_parameters=genesis))
+        self._backend = self._tester.backend
         self._provider = EthereumTesterProvider(self._tester)
         web3 = Web3(self._provider, middleware=[])
         self._request = self._provider.request_func(web3, web3.middleware_onion)

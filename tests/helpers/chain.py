@@ -245,6 +245,7 @@ class Consortium:
     accounts: tuple[str, ...]
     signer_keys: tuple[PrivateKey, ...]
     results: list[RoundResult]
+    spec: bytes = SPEC
 
     @property
     def n(self) -> int:
@@ -364,12 +365,13 @@ def deploy_consortium(
     disputes: DisputeTerms = DISPUTES,
     members: list[Entry] | None = None,
     chain: Chain | None = None,
+    spec: bytes = SPEC,
 ) -> Consortium:
     """The four contracts of n members, on a fresh chain unless one is given."""
     chain = chain or Chain()
     roster = members or entries(n)
     later = [chain.predicted(ahead) for ahead in (1, 2, 3)]
-    registry = chain.deploy("MemberRegistry", roster, SPEC, *later)
+    registry = chain.deploy("MemberRegistry", roster, spec, *later)
     window = terms.dispute_window_seconds
     ledger = chain.deploy("RoundLedger", registry.address, window, disputes.ruling_seconds)
     vault = chain.deploy(
@@ -390,4 +392,5 @@ def deploy_consortium(
         accounts=tuple(member.account for member in roster),
         signer_keys=tuple(key_of(f"signer {index}") for index in range(n)),
         results=[],
+        spec=spec,
     )

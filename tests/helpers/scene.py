@@ -27,6 +27,7 @@ from ledger.model_state import Entry
 from ledger.rewards import deals_root, rewards_proof, rewards_root
 from ledger.types import ABANDONED, EMPTY, SETTLED, TRAINING, RoundResult, bitmap_of, members_of
 from tests.helpers.chain import (
+    SPEC,
     TERMS,
     Chain,
     Consortium,
@@ -50,9 +51,9 @@ SENDERS: Final = 8
 """Members whose accounts can send transactions."""
 
 
-def deploy_scene(n: int = 5) -> Consortium:
+def deploy_scene(n: int = 5, spec: bytes = SPEC) -> Consortium:
     """A consortium whose members' accounts can send transactions."""
-    consortium = deploy_consortium(n)
+    consortium = deploy_consortium(n, spec=spec)
     for index in range(SENDERS):
         for label in ("account", "rotated account"):
             consortium.chain.adopt(key_of(f"{label} {index}"))

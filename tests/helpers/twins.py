@@ -16,7 +16,7 @@ from ledger.artifacts import load
 from ledger.errors import Reverted
 from ledger.model_state import Entry
 from ledger.types import RoundResult
-from tests.helpers.chain import DISPUTES, SPEC, TERMS, Consortium, Refusal, create_address, entries
+from tests.helpers.chain import DISPUTES, TERMS, Consortium, Refusal, create_address, entries
 
 CONTRACTS: Final = {
     "registry": "MemberRegistry",
@@ -42,7 +42,7 @@ class Twins:
             consortium.chain_id,
             {name: contract.address for name, contract in self.contracts.items()},
             [Entry(*member) for member in entries(consortium.n)],
-            SPEC,
+            consortium.spec,
             TERMS,
             DISPUTES,
         )

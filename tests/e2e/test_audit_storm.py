@@ -1,0 +1,134 @@
+"""The audit of a consortium to which everything happens, against an endpoint that lies about one thing at a time."""
+
+from __future__ import annotations
+
+from random import Random
+from typing import Any
+
+import pytest
+from eth_hash.auto import keccak
+
+from ledger import artifacts
+from ledger.audit import AuditReport
+from ledger.audit_disputes import VOID
+from ledger.errors import ChainUnavailable
+from ledger.trail import event_types
+from tests.helpers.lying_proxy import Lie, Log, honest, on_answer, on_logs
+from tests.helpers.storm import Shown, Storm, raise_storm
+from tests.helpers.storm_lies import STORM_LIES
+
+STATE_OF = "0x" + keccak(b"stateOf(uint64)")[:4].hex()
+
+FREE_TOPICS = ("Funded", "Staked", "RevenuePaid")
+"""Events with an indexed payer, who is written down nowhere else."""
+
+ROTATED = 2
+"""The founder whose first account and addresses are written down nowhere else, since it changed them."""
+
+
+@pytest.fixture(scope="module")
+def storm() -> Storm:
+    return raise_storm()
+
+
+@pytest.fixture(scope="module")
+def shown(storm: Storm) -> Shown:
+    return Shown(storm)
+
+
+@pytest.fixture(scope="module")
+def logs(shown: Shown) -> list[Log]:
+    """Every log of the storm, in the order in which the audit reads them."""
+    seen: dict[tuple[str, str], Log] = {}
+
+    def remember(found: list[Log]) -> list[Log]:
+        seen.update({(log["blockNumber"], log["logIndex"]): log for log in found})
+        return found
+
+    shown.audit(on_logs(remember))
+    return list(seen.values())
+
+
+def codes(report: AuditReport) -> set[str]:
+    return {finding.code for finding in report.findings}
+
+
+def test_a_true_storm_passes_and_everything_in_it_was_checked(shown: Shown) -> None:
+    report = shown.audit(honest)
+    assert report.findings == ()
+    checked = report.checked
+    assert (checked.members, checked.rounds, checked.codes) == (6, 9, 4)
+    assert (checked.signatures, checked.approvals, checked.leaves) == (39, 43, 50)
+    assert [member.is_active for member in report.members] == [True, True, True, True, False, False]
+    assert [member.staked_wei for member in report.members] == [0, 2500, 4700, 0, 0, 0]
+    assert [member.revenue_wei for member in report.members] == [0, 7407, 0, 0, 0, 888]
+
+
+def test_a_storm_has_every_event_there_is(logs: list[Log]) -> None:
+    kinds = {topic: kind.name for name in artifacts.NAMES for topic, kind in event_types(name).items()}
+    found = {kinds[bytes.fromhex(log["topics"][0][2:])] for log in logs}
+    assert found == set(kinds.values()) - {"EIP712DomainChanged"}
+
+
+@pytest.mark.parametrize(("code", "lie"), STORM_LIES, ids=[f"{n}-{c}" for n, (c, _) in enumerate(STORM_LIES)])
+def test_a_lie_about_the_storm_is_named(shown: Shown, code: str, lie: Lie) -> None:
+    assert code in codes(shown.audit(lie))
+
+
+def test_any_event_left_out_is_found(shown: Shown, logs: list[Log]) -> None:
+    assert len(logs) > 60
+    for left_out in logs:
+
+        def fewer(found: list[Log], left_out: Log = left_out) -> list[Log]:
+            return [log for log in found if log != left_out]
+
+        assert not shown.audit(on_logs(fewer)).ok, left_out
+
+
+def flip(text: str, random: Random) -> str:
+    data = bytearray.fromhex(text[2:])
+    data[random.randrange(len(data))] ^= 1 << random.randrange(8)
+    return "0x" + data.hex()
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_any_changed_bit_of_any_event_is_found(shown: Shown, logs: list[Log], seed: int) -> None:
+    random = Random(seed)
+    kinds = {topic: kind.name for name in artifacts.NAMES for topic, kind in event_types(name).items()}
+    for chosen in logs:
+        name = kinds[bytes.fromhex(chosen["topics"][0][2:])]
+        # The evidence of a challenge is written down nowhere else.
+        is_founder = name == "MemberAdmitted" and int(chosen["topics"][1], 16) == ROTATED
+        in_topics = name == "RoundChallenged" or is_founder or random.random() < 0.25 or chosen["data"] == "0x"
+        place = random.randrange(1 if name in FREE_TOPICS else len(chosen["topics"]))
+        if in_topics:
+            topics = [flip(topic, random) if n == place else topic for n, topic in enumerate(chosen["topics"])]
+            changed = chosen | {"topics": topics}
+        else:
+            changed = chosen | {"data": flip(chosen["data"], random)}
+
+        def lie(found: list[Log], chosen: Log = chosen, changed: Log = changed) -> list[Log]:
+            return [changed if log == chosen else log for log in found]
+
+        assert not shown.audit(on_logs(lie)).ok, (name, chosen, changed)
+
+
+def test_every_changed_view_is_found_or_refused(shown: Shown) -> None:
+    calls: list[int] = []
+    shown.audit(on_answer("eth_call", lambda params, result: calls.append(1) or result))
+    assert len(calls) > 60
+    for chosen in range(len(calls)):
+        seen: list[int] = []
+
+        def lie(params: list[Any], result: str, chosen: int = chosen, seen: list[int] = seen) -> str:
+            seen.append(1)
+            is_state = params[0]["data"].startswith(STATE_OF)
+            true = int(result[-2:], 16)
+            # Final is told from Abandoned by a round's result, not by its state.
+            last = (VOID + 1 if true == VOID else VOID) if is_state else (true + 1) % 256
+            return result[:-2] + f"{last:02x}" if len(seen) == chosen + 1 else result
+
+        try:
+            assert not shown.audit(on_answer("eth_call", lie)).ok, chosen
+        except ChainUnavailable:
+            continue
