@@ -19,6 +19,7 @@ from gossip.spec import TaskSpec, blob_digest
 from gossip.statements import Domain, sign
 from gossip.values import RoundResult
 from ledger.client import LedgerClient
+from ledger.finality import Finality
 from ledger.types import Roster
 from node import metrics, train
 from node.baseline import train_alone
@@ -58,7 +59,10 @@ def assemble(folder: Path, config: Config, keys: Keys, pauses: Callable[[int, st
     Raises:
         ConfigError, TaskError, StoreError, LedgerError: something does not fit, in one sentence.
     """
-    client = LedgerClient(config.ledger.rpc, config.ledger.registry, expect_chain_id=config.ledger.chain_id)
+    chain = config.ledger
+    client = LedgerClient(
+        chain.rpc, chain.registry, expect_chain_id=chain.chain_id, finality=Finality.parse(chain.finality)
+    )
     roster = client.roster()
     spec = _spec(roster)
     me = find_member(roster, keys)

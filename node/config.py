@@ -21,6 +21,7 @@ import msgspec
 from eth_utils.address import is_checksum_address
 
 from gossip.state import Timing
+from ledger import finality
 from node.errors import ConfigError
 from node.members import HOST_RULE, NAME_RULE, is_host, is_name
 
@@ -59,6 +60,7 @@ class LedgerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     rpc: str = ""
     registry: str = ""
     chain_id: int | None = None
+    finality: str = "instant"
 
 
 class GossipConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -98,6 +100,7 @@ _REMARKS = {
     "node.linger_seconds": "that a finished node waits for members that have not finished",
     "node.relay": "members that cannot reach each other may do so through this node",
     "ledger": "the chain, and the registry that names everything else",
+    "ledger.finality": "which blocks count as final: instant, confirmations:k, safe, or finalized",
     "gossip": "how long to wait for what, in seconds",
 }
 
@@ -257,6 +260,14 @@ def _is_address(text: str) -> bool:
     return text[2:] in (text[2:].lower(), text[2:].upper()) or is_checksum_address(text)
 
 
+def _is_finality(text: str) -> bool:
+    try:
+        finality.Finality.parse(text)
+    except ValueError:
+        return False
+    return True
+
+
 _Range = tuple[Callable[[Any], bool], str]
 
 _ANYTHING: _Range = (lambda value: True, "")
@@ -276,6 +287,7 @@ _RANGES: dict[str, _Range] = {
         lambda address: not address or _is_address(address),
         "0x and 40 hex digits whose capitals are all, none, or the checksum's",
     ),
+    "ledger.finality": (_is_finality, finality.RULE),
     **{f"gossip.{key}": _POSITIVE for key in GossipConfig.__struct_fields__},
 }
 

@@ -72,6 +72,7 @@ def test_every_problem_is_named_at_once_with_its_source(tmp_path: Path) -> None:
         (NODE + f"seed = {1 << 64}\n", {}, {}, "FILE: node.seed: found 18446744073709551616, expected 0 to 2^64 - 1"),
         (NODE + 'host = "not a host!"\n', {}, {}, "FILE: node.host: found 'not a host!', expected an IP address or"),
         ('[node]\ntask = "a:b"\nname = "\\u001b[2J"\n', {}, {}, "FILE: node.name: found '\\x1b[2J', expected 1 to 64"),
+        (NODE + '[ledger]\nfinality = "soon"\n', {}, {}, "FILE: ledger.finality: found 'soon', expected instant,"),
         (NODE + "[gossip]\nopen_seconds = inf\n", {}, {}, "FILE: gossip.open_seconds: found inf, expected more than 0"),
         (NODE + '[ledger]\nrpc = "http://"\n', {}, {}, "FILE: ledger.rpc: found 'http://', expected a URL"),
         (NODE + '[ledger]\nrpc = "http://h:99999"\n', {}, {}, "FILE: ledger.rpc: found 'http://h:99999', expected"),
