@@ -86,7 +86,9 @@ def _open_fault(context: Context, sender: int, opened: Open) -> str | None:
     if opened.attempt != context.rank(sender):
         return "opened out of turn"
     # [REJECT] An Open shows the quorum's signatures, so that whoever was away can believe it
-    if opened.previous is not None and not is_signed(context, opened.previous, opened.signatures):
+    if opened.previous is not None and not is_signed(
+        context.before, context.domain, opened.previous, opened.signatures
+    ):
         return "opened without the signatures of a quorum"
     return None
 

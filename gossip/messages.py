@@ -13,7 +13,7 @@ from typing import ClassVar, TypeVar
 import msgspec
 
 from gossip.errors import MalformedMessage
-from gossip.parameters import CHECK_REPETITIONS, MAX_MEMBERS, MODULUS
+from gossip.parameters import CHECK_REPETITIONS, MAX_INDICES, MAX_MEMBERS, MODULUS
 from gossip.spec import digest
 from gossip.statements import SIGNATURE_BYTES, Domain, Kind, Statement, recover
 from gossip.values import (
@@ -93,7 +93,7 @@ class Envelope(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fiel
     signature: bytes
 
     def __post_init__(self) -> None:
-        require(0 <= self.sender < MAX_MEMBERS, f"the sender is a roster index, found {self.sender}")
+        require(0 <= self.sender < MAX_MEMBERS, f"the sender is a member, found {self.sender}")
         require(len(self.signature) == SIGNATURE_BYTES, f"a signature has {SIGNATURE_BYTES} bytes")
 
     @property
@@ -129,7 +129,7 @@ class Open(Message, frozen=True, tag=int(Kind.OPEN)):
         require(len(self.history) <= MAX_HISTORY, f"a history has at most {MAX_HISTORY} results")
         require_entries("signatures", self.signatures, SIGNATURE_BYTES)
         require(all(len(wei) == 16 for wei in self.cumulative), "a cumulative reward has 16 bytes")
-        require(len(self.cumulative) <= MAX_MEMBERS, f"at most {MAX_MEMBERS} cumulative rewards")
+        require(len(self.cumulative) <= MAX_INDICES, f"at most {MAX_INDICES} cumulative rewards")
         require((self.previous is None) == (self.round == 0), "round 0 alone has no previous result")
 
 
@@ -372,7 +372,7 @@ class Score(Message, frozen=True, tag=int(Kind.SCORE)):
         require(len(dealers) <= MAX_MEMBERS, f"at most {MAX_MEMBERS} answers")
         require(dealers == sorted(set(dealers)), "answers are in ascending order without repetition")
         for dealer, answer in self.answers:
-            require(0 <= dealer < MAX_MEMBERS, f"answers name roster indices, found {dealer}")
+            require(0 <= dealer < MAX_MEMBERS, f"answers name members, found {dealer}")
             require(0 <= answer < MODULUS, f"an answer is a field element, found {answer}")
 
 

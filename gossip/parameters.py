@@ -13,6 +13,8 @@ CHECK_REPETITIONS: Final = 6
 
 MIN_MEMBERS: Final = 3
 MAX_MEMBERS: Final = 64
+MAX_INDICES: Final = 256
+"""Roster indices of a registry, which are never given twice."""
 
 
 @dataclass(frozen=True, slots=True)

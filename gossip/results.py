@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Protocol
 
 from eth_hash.auto import keccak
 
+from gossip.committee import Committee
 from gossip.messages import MAX_HISTORY
-from gossip.parameters import Parameters
 from gossip.statements import Domain, recovers, typed_data_digest
 from gossip.values import SETTLED, RoundResult
 
@@ -67,26 +66,17 @@ def is_whole(previous: RoundResult | None, history: tuple[RoundResult, ...]) -> 
     return last is None or last.outcome == SETTLED or last.previous == bytes(32)
 
 
-class Roll(Protocol):
-    """Whose signatures count."""
-
-    @property
-    def signers(self) -> tuple[bytes, ...]: ...
-    @property
-    def domain(self) -> Domain: ...
-    @property
-    def parameters(self) -> Parameters: ...
-
-
-def is_signed(roll: Roll, result: RoundResult, signatures: tuple[tuple[int, bytes], ...]) -> bool:
-    """Whether a quorum of distinct members signed the result; `signatures` in ascending order of members."""
-    signed = result_signing_digest(result, roll.domain)
+def is_signed(
+    committee: Committee, domain: Domain, result: RoundResult, signatures: tuple[tuple[int, bytes], ...]
+) -> bool:
+    """Whether a quorum of the committee signed its result; `signatures` in ascending order of members."""
+    signed = result_signing_digest(result, domain)
     for member, signature in signatures:
         # [REJECT] A result is signed by members
-        if member >= len(roll.signers):
+        if member >= len(committee.keys):
             return False
         # [REJECT] Each signature of a result is that member's
-        if not recovers(signed, signature, roll.signers[member]):
+        if not recovers(signed, signature, committee.keys[member]):
             return False
     # [REJECT] A quorum of distinct members signs a result
-    return len(signatures) >= roll.parameters.quorum
+    return len(signatures) >= committee.parameters.quorum

@@ -87,7 +87,7 @@ def _of_beginning(record: RoundRecord, identity: Identity) -> Iterator[str]:
     model = bytes.fromhex(identity.spec.initial_model) if start.previous is None else start.previous.model
     if (start.round, before, start.model) != (result.round, result.previous, model):
         yield "it does not begin where the round before it ended"
-    if not is_signed(identity, result, record.signatures):
+    if not is_signed(identity.committee, identity.domain, result, record.signatures):
         yield "its result lacks the signatures of a quorum"
 
 
@@ -113,7 +113,7 @@ def _of_set(evidence: Evidence, value: SetValue | None, record: RoundRecord) -> 
         if record.result.outcome == SETTLED:
             yield "it does not hold the Commits of a quorum for the dealer set; another member's record may"
         return
-    if record.result.outcome == SETTLED and value.dealers != record.result.dealer_set:
+    if record.result.outcome == SETTLED and evidence.context.committee.bitmap(value.dealers) != record.result.dealers:
         yield "its result names other dealers than the set that a quorum committed to"
     deals = {(dealer, name) for dealer, _, name in evidence.all(Deal)}
     proved = {(dealer, name) for dealer, _, name in evidence.all(Proof)}
@@ -144,5 +144,5 @@ def _of_scores(evidence: Evidence, records: Sequence[RoundRecord], identity: Ide
         yield "it does not hold the answers of enough holders to open its scores again"
         return
     found = scores.scores_of(opened, terms.pop(), identity.spec, scored[0], evidence.context.parameters.n)
-    if found != claimed:
+    if identity.committee.by_index(found, 0) != claimed:
         yield f"its scores are not those that the holders' answers open: it says {claimed}, and these give {found}"

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 import msgspec
 
 from gossip import round as one_round
+from gossip.committee import Committee, committee_of
 from gossip.errors import BadSignature, MalformedMessage
 from gossip.events import Effect, Event, Heard, LaggedBehind, PeerDown, PeerUp
 from gossip.layout import Layout
@@ -41,20 +42,37 @@ class Identity:
 
     Attributes:
         rewards_root: Merkle root of cumulative rewards, 16 bytes of wei each, as a result commits to them.
+        plan: the committees of all rounds as far as they are known, in the order of their first rounds, from round 0
+            on; empty where there is but one.
     """
 
     me: int
-    signers: tuple[bytes, ...]
+    committee: Committee
     sign: Callable[[bytes], bytes]
     domain: Domain
-    config: bytes
-    spec: TaskSpec
     timing: Timing
     rewards_root: Callable[[tuple[bytes, ...]], bytes]
+    plan: tuple[Committee, ...] = ()
+
+    @property
+    def signers(self) -> tuple[bytes, ...]:
+        return self.committee.keys
+
+    @property
+    def config(self) -> bytes:
+        return self.committee.config
+
+    @property
+    def spec(self) -> TaskSpec:
+        return self.committee.spec
 
     @property
     def parameters(self) -> Parameters:
-        return Parameters.of_size(len(self.signers))
+        return self.committee.parameters
+
+    def committee_of(self, round_id: int) -> Committee:
+        """Who makes a round, as far as is known."""
+        return committee_of(self.plan, round_id) if self.plan else self.committee
 
 
 class RoundStart(msgspec.Struct, frozen=True, array_like=True):
@@ -134,9 +152,11 @@ def start(
     return Session(identity, state, conduct=conduct, pace=pace), effects
 
 
-def memory_after(session: Session) -> tuple[Conduct, Pace]:
-    """What is to be remembered once the round under way is left."""
-    return _conduct_after(session), after_round(session.pace, session.current)
+def memory_after(session: Session, committee: Committee) -> tuple[Conduct, Pace]:
+    """What the members of a committee remember once the round under way is left."""
+    conduct, before = _conduct_after(session), session.current.context.committee
+    once, again = before.moved(conduct.once, committee), before.moved(conduct.again, committee)
+    return Conduct(once, again, conduct.refused), after_round(session.pace, session.current)
 
 
 def _conduct_after(session: Session) -> Conduct:
@@ -146,20 +166,25 @@ def _conduct_after(session: Session) -> Conduct:
     return Conduct(conduct.once | named, conduct.again | (conduct.once & named), refused)
 
 
-def advance(session: Session, begin: RoundStart, now: float) -> tuple[Session, list[Effect], list[Event]]:
-    """Go on to a later round: the session, what to do, and the events to handle next.
+def advance(
+    session: Session, identity: Identity, begin: RoundStart, now: float
+) -> tuple[Session, list[Effect], list[Event]]:
+    """Go on to a later round as whom the member is in it: the session, what to do, and the events to handle next.
 
     Those events (who is away, what was already said in the round) are handed back and not handled here, so that they
     go through the log like any other and a replay sees what this member saw.
     """
-    conduct, pace = memory_after(session)
-    state, effects = one_round.begin(context_of(session.identity, begin, conduct, pace), now)
-    waiting: list[Event] = [PeerDown(member) for member in sorted(session.down)]
+    conduct, pace = memory_after(session, identity.committee)
+    state, effects = one_round.begin(context_of(identity, begin, conduct, pace), now)
+    down = session.current.context.committee.moved(session.down, identity.committee)
+    waiting: list[Event] = [PeerDown(member) for member in sorted(down)]
     waiting += [Heard(envelope) for number, envelope in session.ahead if number == begin.round]
     session = replace(
         session,
+        identity=identity,
         current=state,
         last=session.current,
+        down=down,
         ahead=tuple((number, envelope) for number, envelope in session.ahead if number > begin.round),
         behind=session.behind if session.behind is not None and session.behind.round > begin.round else None,
         conduct=conduct,
@@ -201,8 +226,9 @@ def _hear(session: Session, envelope: Envelope, now: float) -> tuple[Session, li
     current = session.current.context.round
     if message.round == current:
         return _step_current(session, Heard(envelope), now)
-    is_ours = message.config == session.identity.config
-    if message.round < current or not is_ours or not _is_genuine(session, envelope, message):
+    committee = session.identity.committee_of(message.round)
+    is_ours = message.config == committee.config
+    if message.round < current or not is_ours or not _is_genuine(session, committee, envelope, message):
         return session, []
     kept = [number for number, other in session.ahead if other.sender == envelope.sender]
     if len(kept) < MAX_KEPT_AHEAD and (message.round, envelope) not in session.ahead:
@@ -224,8 +250,9 @@ def is_certified(identity: Identity, opened: Open) -> bool:
     # [REJECT] Who was away goes on with the model of that result
     if result.model != opened.model:
         return False
-    # [REJECT] Who was away goes on with a result of its own roster and task
-    if result.config != identity.config:
+    committee = identity.committee_of(result.round)
+    # [REJECT] Who was away goes on with a result of the roster and task that its round belongs to
+    if result.config != committee.config:
         return False
     # [REJECT] Who was away is told the rewards that the result commits to
     if identity.rewards_root(opened.cumulative) != result.rewards:
@@ -234,12 +261,12 @@ def is_certified(identity: Identity, opened: Open) -> bool:
     if not is_history(result, opened.history):
         return False
     # [REJECT] Who was away goes on with a result that a quorum signed
-    return is_signed(identity, result, opened.signatures)
+    return is_signed(committee, identity.domain, result, opened.signatures)
 
 
-def _is_genuine(session: Session, envelope: Envelope, message: Open | msgspec.Struct) -> bool:
+def _is_genuine(session: Session, committee: Committee, envelope: Envelope, message: Open | msgspec.Struct) -> bool:
     try:
-        return verify_envelope(envelope, message, session.identity.domain, session.identity.signers)  # type: ignore[arg-type]
+        return verify_envelope(envelope, message, session.identity.domain, committee.keys)  # type: ignore[arg-type]
     except BadSignature:
         return False
 
@@ -250,11 +277,10 @@ def context_of(identity: Identity, begin: RoundStart, conduct: Conduct, pace: Pa
     layout = Layout.for_round(parameters, identity.spec, begin.round)
     return Context(
         me=identity.me,
-        signers=identity.signers,
+        committee=identity.committee,
+        before=identity.committee if begin.round == 0 else identity.committee_of(begin.round - 1),
         sign=identity.sign,
         domain=identity.domain,
-        parameters=parameters,
-        config=identity.config,
         round=begin.round,
         kind=identity.spec.kind(begin.round),
         model=begin.model,

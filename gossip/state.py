@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
+from gossip.committee import Committee
 from gossip.events import Announce, Blame, Effect, Entered, FetchPayload, FetchShare, Missed, Work
 from gossip.messages import AnyMessage, Envelope, message_digest
 from gossip.parameters import Parameters
@@ -20,6 +21,7 @@ from gossip.values import (
     ABANDONED,
     OUTCOME,
     SET,
+    SETTLED,
     Certificate,
     RoundResult,
     Value,
@@ -73,10 +75,10 @@ class Context:
     """What does not change during a round.
 
     Attributes:
-        me: own roster index.
-        signers: 20-byte signer address of each member.
+        me: own place in the committee.
+        committee: who makes this round.
+        before: who made the round before it.
         sign: the own signer's deterministic signature of 32 bytes.
-        config: digest of roster and spec.
         round, kind: which round, and what for.
         model: digest of the model to start from.
         previous: result of the previous round; None in round 0.
@@ -91,11 +93,10 @@ class Context:
     """
 
     me: int
-    signers: tuple[bytes, ...]
+    committee: Committee
+    before: Committee
     sign: Callable[[bytes], bytes]
     domain: Domain
-    parameters: Parameters
-    config: bytes
     round: int
     kind: RoundKind
     model: bytes
@@ -111,28 +112,52 @@ class Context:
     refused: bool = False
 
     @property
+    def signers(self) -> tuple[bytes, ...]:
+        """20-byte address of each member's signer."""
+        return self.committee.keys
+
+    @property
+    def parameters(self) -> Parameters:
+        return self.committee.parameters
+
+    @property
+    def config(self) -> bytes:
+        """Digest of roster and spec."""
+        return self.committee.config
+
+    @property
     def members(self) -> range:
         return range(self.parameters.n)
 
     @property
     def scored(self) -> tuple[int, frozenset[int]] | None:
-        """(round, dealers) scored in this round: those of the previous one, if it trained."""
+        """(round, dealers) scored in this round: those of the previous one, if it trained.
+
+        Nobody is if another committee made it, whose members hold the shares by which it would be scored.
+        """
         last = self.previous
-        if last is None or last.outcome != 1 or last.kind != RoundKind.TRAINING:
+        if last is None or last.outcome != SETTLED or last.kind != RoundKind.TRAINING or last.config != self.config:
             return None
-        return last.round, last.dealer_set
+        return last.round, self.committee.members_of(last.dealers)
 
     @property
     def seen(self) -> frozenset[frozenset[int]]:
         """Dealer sets over the same model whose sums somebody may have seen: of abandoned rounds."""
         results = () if self.previous is None else (self.previous, *self.history)
-        return frozenset(result.dealer_set for result in results if result.outcome == ABANDONED and result.dealers)
+        abandoned = (result.dealers for result in results if result.outcome == ABANDONED and result.dealers)
+        return frozenset(map(self.committee.members_of, abandoned))
 
     @property
     def last_seen(self) -> frozenset[int]:
-        """The set that an abandoned previous round names."""
+        """The set that an abandoned previous round names; empty if not all of it are members now.
+
+        A part of it would be a set that nobody has seen the sum of.
+        """
         last = self.previous
-        return last.dealer_set if last is not None and last.outcome == ABANDONED else frozenset()
+        if last is None or last.outcome != ABANDONED:
+            return frozenset()
+        named = self.committee.members_of(last.dealers)
+        return named if named <= frozenset(self.members) else frozenset()
 
     def rank(self, member: int) -> int:
         """How many proposers stay silent before it is this member's turn to open the round."""

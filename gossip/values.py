@@ -7,7 +7,7 @@ from typing import Final
 import msgspec
 
 from gossip.errors import MalformedMessage
-from gossip.parameters import MAX_MEMBERS
+from gossip.parameters import MAX_INDICES, MAX_MEMBERS
 from gossip.spec import digest
 from gossip.statements import SIGNATURE_BYTES
 
@@ -18,7 +18,7 @@ OUTCOME = 1
 
 DIGEST_BYTES: Final = 32
 Entries = tuple[tuple[int, bytes], ...]
-"""Bytes by roster index, in ascending order."""
+"""Bytes by member, in ascending order."""
 
 _ENCODER = msgspec.msgpack.Encoder()
 
@@ -41,7 +41,7 @@ def require_entries(name: str, entries: tuple[tuple[int, bytes], ...], size: int
     require(len(entries) <= MAX_MEMBERS, f"{name} has at most {MAX_MEMBERS} entries, found {len(entries)}")
     require(indices == sorted(set(indices)), f"{name} is in ascending order without repetition")
     for index, value in entries:
-        require(0 <= index < MAX_MEMBERS, f"{name} names roster indices, found {index}")
+        require(0 <= index < MAX_MEMBERS, f"{name} names members, found {index}")
         require(len(value) == size, f"{name} holds {size} bytes each, found {len(value)}")
 
 
@@ -54,7 +54,7 @@ class RoundResult(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_f
         outcome: 1 settled, 2 abandoned.
         previous: struct hash of the previous round's result; zero for round 0.
         config: digest of the roster and spec.
-        dealers: bitmap of the members whose updates are in the sum.
+        dealers: bitmap by roster index of the members whose updates are in the sum.
         model: digest of the model file after the round.
         deals: Merkle root of the dealers' Deal digests.
         scores: parts per million of loss for each roster index, for the round that they score; None = unscored.
@@ -80,15 +80,15 @@ class RoundResult(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_f
         require(self.outcome in (SETTLED, ABANDONED), f"outcome is 1 or 2, found {self.outcome}")
         for name in ("previous", "config", "model", "deals", "rewards"):
             require_digest(name, getattr(self, name))
-        require_uint("dealers", self.dealers, MAX_MEMBERS)
+        require_uint("dealers", self.dealers, MAX_INDICES)
         require(len(self.rewards_total) == 16, "rewards_total has 16 bytes")
         for score in self.scores or ():
             require(-(1 << 63) <= score < 1 << 63, f"a score has 64 bits, found {score}")
-        require(len(self.scores or ()) <= MAX_MEMBERS, f"at most {MAX_MEMBERS} scores")
+        require(len(self.scores or ()) <= MAX_INDICES, f"at most {MAX_INDICES} scores")
 
     @property
     def dealer_set(self) -> frozenset[int]:
-        return frozenset(i for i in range(MAX_MEMBERS) if self.dealers >> i & 1)
+        return frozenset(i for i in range(MAX_INDICES) if self.dealers >> i & 1)
 
 
 SETTLED = 1

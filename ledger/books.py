@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import zip_longest
 
 from ledger.client import LedgerClient
 from ledger.errors import BooksMismatch
@@ -92,9 +93,9 @@ def compute_books(client: LedgerClient) -> Books:
     window = client.terms().dispute_window_seconds
     first_waiting = _first_waiting(client, count, window)
     for record, _, cumulative in _paid(client):
-        earned = cumulative
+        earned = (*cumulative, *[0] * (len(members) - len(cumulative)))
         if record.result.round < first_waiting:
-            due = cumulative
+            due = earned
         if record.result.kind == TRAINING and record.result.outcome == SETTLED:
             for index in members_of(record.result.dealers):
                 rounds[index] += 1
@@ -121,6 +122,41 @@ def compute_books(client: LedgerClient) -> Books:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Newest:
+    """The last round of all, for whoever goes on from it.
+
+    Attributes:
+        record: of that round.
+        cumulative: wei that each member had earned after it, by roster index.
+        before: if it was abandoned, the records before it, newest first, back to one that settled.
+    """
+
+    record: RoundRecord
+    cumulative: tuple[int, ...]
+    before: tuple[RoundRecord, ...]
+
+
+def newest(client: LedgerClient, most_before: int) -> Newest | None:
+    """The last round whose record is final, with at most so many before it; None while there is none.
+
+    Raises:
+        BooksMismatch: the rewards do not follow from the scores.
+    """
+    final = client.final_round()
+    kept: deque[tuple[RoundRecord, tuple[int, ...]]] = deque(maxlen=most_before + 1)
+    for record, _, cumulative in _paid(client):
+        if record.result.round < final:
+            kept.append((record, cumulative))
+    if not kept:
+        return None
+    last, cumulative = kept.pop()
+    before: list[RoundRecord] = []
+    while kept and (before[-1] if before else last).result.outcome != SETTLED:
+        before.append(kept.pop()[0])
+    return Newest(last, cumulative, tuple(before))
+
+
 def kind_name(kind: int) -> str:
     """What people call a kind of round."""
     return {TRAINING: "training", CLOSING: "closing"}.get(kind, "statistics")
@@ -128,15 +164,17 @@ def kind_name(kind: int) -> str:
 
 def _paid(client: LedgerClient) -> Iterator[tuple[RoundRecord, tuple[int, ...], tuple[int, ...]]]:
     """Each record, what it added for each member, and what they then had earned."""
-    terms, n = client.terms(), len(client.roster().members)
-    cumulative = (0,) * n
+    terms = client.terms()
+    cumulative: tuple[int, ...] = ()
+    sizes = {period.config: len(period.signers) for period in client.periods()}
     for record in client.records():
         result = record.result
         try:
-            added = pay(terms, result.kind, result.outcome, result.dealers, record.scores, n)
-        except ValueError as error:
+            added = pay(terms, result.kind, result.outcome, result.dealers, record.scores, sizes[result.config])
+        except (ValueError, KeyError) as error:
             raise BooksMismatch(result.round) from error
-        cumulative = tuple(old + new for old, new in zip(cumulative, added, strict=True))
+        # Roster indices are never given up, so that whoever was admitted since then comes behind the others.
+        cumulative = tuple(old + new for old, new in zip_longest(cumulative, added, fillvalue=0))
         if result.rewards != rewards_root(cumulative):
             raise BooksMismatch(result.round)
         yield record, added, cumulative

@@ -13,12 +13,12 @@ from ledger.connection import Connection, Key
 from ledger.cursor import START, Position, Step, advance
 from ledger.errors import ChainUnavailable, InvalidRoster, NoContract, ResultConflict, Reverted, TransactionFailed
 from ledger.finality import INSTANT, Finality
+from ledger.periods import SPEC_TOPIC, Period, Periods
 from ledger.rewards import pack_scores, unpack_scores
 from ledger.types import Member, Roster, RoundRecord, RoundResult, VaultTerms
 
 RESULT_ABI: Final = "(uint64,uint8,uint8,bytes32,bytes32,uint256,bytes32,bytes32,bytes32,bytes32,uint128)"
 RECORDED_TOPIC: Final = keccak(f"RoundRecorded(uint64,bytes32,{RESULT_ABI},bytes,uint256,bytes)".encode())
-SPEC_TOPIC: Final = keccak(b"SpecAdopted(bytes32,bytes)")
 
 CALL_GAS: Final = 250_000
 """More than twice what `fund`, `activate` and `claim` with a proof for 64 members were measured to take."""
@@ -60,6 +60,7 @@ class LedgerClient:
         self._vault = self._named_contract("RewardVault", self._read(self._registry, "vault"))
         self._first_block = first_block
         self._finality = finality
+        self._periods = Periods(self._connection, self._registry, self._ledger, first_block)
         self._round_seen = (0, first_block)  # a round, and the block that recorded it
 
     @property
@@ -105,6 +106,10 @@ class LedgerClient:
             )
         except ValueError as error:
             raise InvalidRoster(f"the registry's roster cannot be used: {error}") from error
+
+    def periods(self) -> tuple[Period, ...]:
+        """Every version of roster and spec up to the newest final block, oldest first."""
+        return self._periods.until(self._connection.block_number(self._finality))
 
     def terms(self) -> VaultTerms:
         """What the vault pays."""

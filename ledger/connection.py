@@ -360,10 +360,10 @@ class Connection:
         with translated():
             return bytes(self.w3.eth.get_block(0)["hash"])
 
-    def block_timestamp(self) -> int:
-        """Time of the newest block, seconds since 1970."""
+    def block_timestamp(self, number: int | None = None) -> int:
+        """Time of a block, by default the newest one, seconds since 1970."""
         with translated():
-            return int(self.w3.eth.get_block("latest")["timestamp"])
+            return int(self.w3.eth.get_block("latest" if number is None else number)["timestamp"])
 
 
 def _params(draft: Mapping[str, Any]) -> TxParams:

@@ -14,6 +14,7 @@ import msgspec
 import numpy as np
 from coincurve import PrivateKey
 
+from gossip.committee import Committee
 from gossip.session import Identity, RoundStart
 from gossip.spec import TaskSpec, blob_digest
 from gossip.statements import Domain, sign
@@ -65,6 +66,7 @@ def assemble(folder: Path, config: Config, keys: Keys, pauses: Callable[[int, st
     )
     roster = client.roster()
     spec = _spec(roster)
+    committee = Committee(roster.config_digest, tuple(bytes.fromhex(signer[2:]) for signer in roster.signers), spec)
     me = find_member(roster, keys)
     if not roster.is_active(me):
         raise ConfigError(f"{roster.members[me].name} is no longer a member of the registry {roster.registry}")
@@ -82,12 +84,10 @@ def assemble(folder: Path, config: Config, keys: Keys, pauses: Callable[[int, st
         raise
     store.put(blob_digest(model), 0, model)
     identity = Identity(
-        me=me,
-        signers=tuple(bytes.fromhex(address[2:]) for address in roster.signers),
+        me=committee.seats.index(me),
+        committee=committee,
         sign=partial(sign, PrivateKey(keys.signer)),
         domain=Domain(roster.chain_id, bytes.fromhex(roster.ledger[2:])),
-        config=roster.config_digest,
-        spec=spec,
         timing=config.gossip.timing(),
         rewards_root=committed_rewards,
     )
@@ -102,7 +102,6 @@ def assemble(folder: Path, config: Config, keys: Keys, pauses: Callable[[int, st
         chain=ChainQueue(client, store, keys.signer, me, len(roster.members)),
         node_key=keys.node,
         habits=habits,
-        last_round=spec.closing_round,
         on_settled=partial(_after_round, learner, store, spec),
         recorder=Recorder(folder, store.get),
         watch=watch,

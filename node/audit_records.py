@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from gossip.chunks import WORD_BYTES
+from gossip.committee import Committee, committee_of
 from gossip.errors import MalformedMessage
 from gossip.layout import Layout
 from gossip.record import MAX_RECORD_BYTES, RoundRecord, decode_record
@@ -16,7 +17,7 @@ from gossip.results import result_digest
 from gossip.review import review
 from gossip.session import Identity
 from gossip.shamir import PREFIX_BYTES
-from gossip.spec import TaskSpec, blob_digest
+from gossip.spec import blob_digest
 from gossip.state import Timing
 from gossip.statements import Domain
 from gossip.values import ABANDONED
@@ -25,6 +26,7 @@ from ledger.client import LedgerClient
 from ledger.findings import Notebook, shown
 from ledger.types import STORED_BYTES, Roster
 from node.errors import ConfigError
+from node.plan import plan_of
 from node.recorder import EVIDENCE, SUFFIX
 from node.workshop import committed_rewards
 
@@ -50,6 +52,29 @@ class RecordsReport:
     scores: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class _Consortium:
+    """Who made which rounds, and what they are called."""
+
+    roster: Roster
+    plan: tuple[Committee, ...]
+
+    def committee_of(self, round_id: int) -> Committee:
+        return committee_of(self.plan, round_id)
+
+    def identity_in(self, round_id: int) -> Identity:
+        """As whom an auditor judges a round: as any member, who signs nothing."""
+        return Identity(
+            me=0,
+            committee=self.committee_of(round_id),
+            sign=_refuse,
+            domain=Domain(self.roster.chain_id, bytes.fromhex(self.roster.ledger[2:])),
+            timing=Timing(),
+            rewards_root=committed_rewards,
+            plan=self.plan,
+        )
+
+
 def audit_records(folder: Path, client: LedgerClient, notebook: Notebook) -> RecordsReport:
     """Judge every round of which `folder` holds records, at any depth: of one member, or of several.
 
@@ -64,15 +89,15 @@ def audit_records(folder: Path, client: LedgerClient, notebook: Notebook) -> Rec
         files.setdefault(int(path.stem) if path.stem.isdecimal() else -1, []).append(path)
     if not files:
         raise ConfigError(f"{folder} holds no round records: a node keeps its own in its folder's records/")
-    roster, report = client.roster(), RecordsReport()
+    consortium, report = _Consortium(client.roster(), plan_of(client.periods())), RecordsReport()
     for round_id in sorted(files):
         records = [
             record
             for record in _readable(files[round_id], round_id, notebook)
-            if _is_recorded(record, client, roster, notebook)
+            if _is_recorded(record, client, consortium, notebook)
         ]
         if records:
-            _judge(records, roster, {path.parent / EVIDENCE for path in files[round_id]}, report, notebook)
+            _judge(records, consortium, {path.parent / EVIDENCE for path in files[round_id]}, report, notebook)
     return report
 
 
@@ -98,12 +123,14 @@ def _readable(paths: list[Path], round_id: int, notebook: Notebook) -> Iterator[
             notebook.note("record.unreadable", f"{path}: {shown(error)}")
 
 
-def _is_recorded(record: RoundRecord, client: LedgerClient, roster: Roster, notebook: Notebook) -> bool:
+def _is_recorded(record: RoundRecord, client: LedgerClient, consortium: _Consortium, notebook: Notebook) -> bool:
     """Whether the record is of this consortium, and tells of the very result that the ledger holds."""
     round_id = record.result.round
     if client.result_digest(round_id) != result_digest(record.result)[:STORED_BYTES]:
         notebook.note("record.result", "a record tells of a result that the ledger does not hold", round_id)
-    elif record.spec != roster.spec:
+    elif record.result.config != consortium.committee_of(round_id).config:
+        notebook.note("record.roster", "a record is of another roster than the one whose round it is", round_id)
+    elif record.spec != consortium.committee_of(round_id).spec.encode():
         notebook.note("record.spec", "a record is of another task than the registry's", round_id)
     else:
         return True
@@ -111,9 +138,14 @@ def _is_recorded(record: RoundRecord, client: LedgerClient, roster: Roster, note
 
 
 def _judge(
-    records: list[RoundRecord], roster: Roster, folders: set[Path], report: RecordsReport, notebook: Notebook
+    records: list[RoundRecord],
+    consortium: _Consortium,
+    folders: set[Path],
+    report: RecordsReport,
+    notebook: Notebook,
 ) -> None:
-    identity = _identity(roster)
+    identity = consortium.identity_in(records[0].result.round)
+    committee = identity.committee
     layout = Layout.for_round(identity.parameters, identity.spec, records[0].result.round)
     most = PREFIX_BYTES + WORD_BYTES * layout.total_blocks * layout.parameters.pack_size
 
@@ -122,10 +154,11 @@ def _judge(
         return None if path is None or path.stat().st_size > most else path.read_bytes()
 
     found = review(records, identity, find_blob, os.urandom(_RANDOM_BYTES))
-    result, names = records[0].result, [member.name for member in roster.members]
+    result, names = records[0].result, [consortium.roster.members[index].name for index in committee.seats]
     for text in found.findings:
         notebook.note("record.statement", shown(text), result.round)
-    if found.deals and result.deals not in (bytes(32), rewards.deals_root(dict(found.deals))):
+    deals = {committee.seats[member]: name for member, name in found.deals or ()}
+    if deals and result.deals not in (bytes(32), rewards.deals_root(deals)):
         notebook.note("record.deals", "the result's root is not that of the dealers' Deals", result.round)
     report.faults += [(result.round, names[member], reason) for member, reason in sorted(found.faults)]
     for phase, members in sorted(found.missed):
@@ -137,19 +170,6 @@ def _judge(
     report.rounds += 1
     report.statements += found.statements
     report.scores += found.scores
-
-
-def _identity(roster: Roster) -> Identity:
-    return Identity(
-        me=0,
-        signers=tuple(bytes.fromhex(address[2:]) for address in roster.signers),
-        sign=_refuse,
-        domain=Domain(roster.chain_id, bytes.fromhex(roster.ledger[2:])),
-        config=roster.config_digest,
-        spec=TaskSpec.decode(roster.spec),
-        timing=Timing(),
-        rewards_root=committed_rewards,
-    )
 
 
 def _refuse(_: bytes) -> NoReturn:

@@ -11,10 +11,13 @@ import msgspec
 import structlog
 import trio
 
+from gossip.messages import MAX_HISTORY
 from gossip.results import scores_digest
 from gossip.values import RoundResult as AgreedResult
+from ledger.books import Newest, newest
 from ledger.client import LedgerClient
 from ledger.errors import LedgerError
+from ledger.periods import Period
 from ledger.types import Roster, RoundResult, bitmap_of
 from node.store import Store
 
@@ -88,6 +91,25 @@ class ChainQueue:
             log.debug("registry.unavailable", reason=str(error))
             return None
 
+    async def rosters(self) -> tuple[int, tuple[Period, ...]] | None:
+        """How many rounds are recorded for good, and every roster that came before the last of them or later; None if
+        the ledger does not answer.
+        """
+        try:
+            rounds = await self._call(self._client.final_round)
+            return rounds, await self._call(self._client.periods)
+        except LedgerError as error:
+            log.debug("ledger.silent", reason=str(error))
+            return None
+
+    async def newest_result(self) -> Newest | None:
+        """The last round that is recorded for good, and what follows from all of them; None while there is none.
+
+        Raises:
+            LedgerError: the ledger does not answer, or what it shows does not fit together.
+        """
+        return await self._call(partial(newest, self._client, MAX_HISTORY))
+
     async def _submit_next(self, on_recorded: Callable[[int, str], Awaitable[None]]) -> None:
         pending = self._store.pending_results()
         if not pending:
@@ -115,7 +137,7 @@ class ChainQueue:
         return time.monotonic() - since >= turns * TURN_SECONDS
 
     def _submit(self, agreed: AgreedResult, signatures: Signatures) -> str:
-        members = bitmap_of(index for index, _ in signatures)
+        members = bitmap_of(index for index, _ in signatures)  # by roster index, as they were queued
         joined = b"".join(signature for _, signature in signatures)
         return self._client.submit(self._key, ledger_result(agreed), agreed.scores, members, joined) or ""
 

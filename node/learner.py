@@ -32,6 +32,17 @@ class TaskLearner:
         shared, self.private = train.split_parameters(task, task.build_model())
         self._validate(train.flatten(shared))
 
+    def follow(self, spec: TaskSpec) -> None:
+        """Go by another version of the task from the next round on.
+
+        Raises:
+            TaskError: this member's task does not fit it.
+        """
+        self.training = train.Training.of(spec.training)
+        self.spec = spec
+        shared, _ = train.split_parameters(self.task, self.task.build_model())
+        self._validate(train.flatten(shared))
+
     def contribute(self, model: bytes, kind: RoundKind, round_id: int) -> Contribution:
         """Statistics, an update, or nothing but a validation gradient.
 

@@ -12,7 +12,6 @@ from gossip.events import Blame, Missed
 from gossip.results import result_digest
 from gossip.transport import Statistics
 from gossip.values import RoundResult
-from ledger.types import Roster
 from node import meters
 from node.admission import Admission
 from node.progress import Progress
@@ -24,6 +23,7 @@ class Reporter:
     """Tells what happens to one member's node.
 
     Args:
+        me: the member's name.
         admission: who is called what.
         connected: PeerIDs that there are live connections to.
     """
@@ -31,14 +31,12 @@ class Reporter:
     def __init__(
         self,
         progress: Progress,
-        roster: Roster,
-        me: int,
+        me: str,
         admission: Admission,
         connected: Callable[[], frozenset[str]],
     ) -> None:
         self._progress = progress
-        self._me = roster.members[me].name
-        self._names = [member.name for member in roster.members]
+        self._me = me
         self._admission = admission
         self._connected = connected
         self._last_heard: dict[str, str] = {}
@@ -58,12 +56,12 @@ class Reporter:
     def found(self, round_id: int, finding: Blame | Missed) -> None:
         """A member was blamed, or waited for in vain."""
         if isinstance(finding, Blame):
-            name = self._names[finding.member]
+            name = self._admission.name_at(finding.member)
             self._blamed[name, finding.reason] += 1
             log.warning("member.blamed", round=round_id, member=name, reason=finding.reason)
             self._progress.note("blamed", round=round_id, member=name, reason=finding.reason)
             return
-        names = [self._names[member] for member in finding.members]
+        names = [self._admission.name_at(member) for member in finding.members]
         last_heard = {name: self._last_heard.get(name) for name in names}
         log.warning("member.missed", round=round_id, phase=finding.phase, members=names, last_heard=last_heard)
         self._progress.note("missed", round=round_id, phase=finding.phase, members=names)
@@ -77,7 +75,7 @@ class Reporter:
         summary = {
             "round": result.round,
             "attempt": attempt,
-            "dealers": [self._names[i] for i in sorted(result.dealer_set)],
+            "dealers": [self._admission.members[i] for i in sorted(result.dealer_set)],
             "seconds": None if seconds is None else round(seconds, 3),
             "model_digest": result.model.hex(),
             "result_digest": result_digest(result).hex(),
@@ -91,6 +89,16 @@ class Reporter:
         log.info("roster.changed", version=version, members=count)
         self._progress.note("roster", version=version, members=count)
         self.status(roster={"version": version, "members": count})
+
+    def waiting(self, reason: str) -> None:
+        """The next round cannot begin yet, and why."""
+        log.info("round.waiting", reason=reason)
+        self.status(phase="WAITING", waiting_for=reason)
+
+    def seated(self, round_id: int, members: int) -> None:
+        """Another committee than before makes the rounds from this one on."""
+        log.info("committee.changed", round=round_id, members=members)
+        self._progress.note("committee", round=round_id, members=members)
 
     async def recorded(self, round_id: int, tx: str) -> None:
         log.info("result.recorded", round=round_id, tx=tx)

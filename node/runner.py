@@ -31,6 +31,7 @@ from gossip.events import (
     LaggedBehind,
     Missed,
     PeerDown,
+    PeerUp,
     PushShares,
     Settled,
     Tell,
@@ -40,22 +41,24 @@ from gossip.events import (
 )
 from gossip.pace import Pace
 from gossip.record import evidence_of, record_of
-from gossip.session import Conduct, RoundStart, Session
+from gossip.session import Conduct, Identity, RoundStart, Session
 from gossip.shamir import blob_size
 from gossip.spec import blob_hasher
 from gossip.state import RoundState, Timing
 from gossip.transport.host import Transport
 from gossip.values import RoundResult
+from ledger.errors import LedgerError
 from ledger.types import Roster
 from node.admission import Admission
 from node.chainqueue import ChainQueue
 from node.door import Door
-from node.errors import Interrupted, LeftBehind, NoLongerAdmitted
+from node.errors import Interrupted, LeftBehind, NoLongerAdmitted, StoreError
 from node.eventlog import decode_event, encode_event
 from node.frames import encode_frame
 from node.progress import Progress
 from node.recorder import Recorder
 from node.reporter import Reporter
+from node.seating import LOOK_SECONDS, Seating
 from node.spool import Spool
 from node.store import Store
 from node.sync import Exchange, summarise
@@ -72,6 +75,8 @@ UNSEEN_SECONDS = 3.0
 ALONE_SECONDS = 10.0
 """Without any peer, before the ledger is asked whether everybody else has finished."""
 PAUSE_SECONDS = 1.0
+MODEL_SECONDS = 10.0
+"""For the newest model, before the ledger is asked for a newer one."""
 NETWORK_SECONDS = 2.0
 """Between two looks at what the transport counted."""
 ROSTER_SECONDS = 2.0
@@ -106,7 +111,7 @@ class Habits:
 class _Stored(msgspec.Struct, array_like=True):
     """What the store keeps of a round's beginning.
 
-    The timing is kept as well: replayed with another one, a node might say something else than it said.
+    Timing and roster are kept as well: replayed with others, a node might say something else than it said.
     """
 
     now: float
@@ -114,6 +119,7 @@ class _Stored(msgspec.Struct, array_like=True):
     timing: Timing
     conduct: Conduct = Conduct()
     pace: Pace = Pace()
+    config: bytes = b""
 
 
 @dataclass(frozen=True)
@@ -154,14 +160,14 @@ class Node:
     chain: ChainQueue
     node_key: bytes
     habits: Habits
-    last_round: int
     on_settled: Callable[[RoundResult], dict[str, object]]
     recorder: Recorder
     watch: Watch
     transport: Transport = field(init=False)
 
     def __post_init__(self) -> None:
-        self.me = self.workshop.identity.me
+        self._index = self._own.committee.seats[self._own.me]
+        self.seating = Seating(self.chain, self._own)
         self.admission = Admission(self.roster)
         self._send, self._receive = trio.open_memory_channel[_Item](MAX_WAITING_EVENTS)
         self._work_in, self._work_out = trio.open_memory_channel[tuple[int, Work]](MAX_WAITING_EVENTS)
@@ -170,7 +176,7 @@ class Node:
         self._vectors = trio.CapacityLimiter(1)
         self._disk = trio.CapacityLimiter(DISK_THREADS)
         self.spool = Spool(self.progress.folder)
-        self.exchange = Exchange(self.workshop.identity)
+        self.exchange = Exchange()
         self.current: Session | None = None
         self.round = 0
         self._finishing = -1
@@ -178,7 +184,18 @@ class Node:
         self._steps: dict[int, int] = {}
         self._base = 0.0
         self._round_began = time.monotonic()
-        self.reporter = Reporter(self.progress, self.roster, self.me, self.admission, lambda: self.transport.connected)
+        name = self.roster.members[self._index].name
+        self.reporter = Reporter(self.progress, name, self.admission, lambda: self.transport.connected)
+
+    @property
+    def _own(self) -> Identity:
+        """As whom this node takes part."""
+        return self.workshop.identity
+
+    @property
+    def me(self) -> int:
+        """Own place in the committee."""
+        return self._own.me
 
     @property
     def session(self) -> Session:
@@ -205,7 +222,7 @@ class Node:
             blob_hasher=blob_hasher,
             relay=self.habits.relay,
         )
-        self._transfers = Transfers(self.transport, self.admission.peer_id_of, self.me)
+        self._transfers = Transfers(self.transport, self.admission.peer_id_of)
         self._admit()
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
@@ -228,17 +245,27 @@ class Node:
 
     async def _restore(self, first: RoundStart) -> None:
         """Begin, or replay the log of the round that was under way."""
+        await self.seating.first_look(self.reporter.waiting)
         stored = self.store.current_round()
-        if stored is None:
-            return await self._begin(first)
-        saved = self.store.decoded(stored[1], _Stored)
+        saved = None if stored is None else self.store.decoded(stored[1], _Stored)
+        identity = None if saved is None else self.seating.identity_in(saved.start.round)
+        if saved is None or identity is None:
+            # Nothing was begun here, or as a signer that this member has replaced since.
+            return await self._begin(await self._first_start(first))
+        if saved.config not in (b"", identity.config):
+            raise StoreError(
+                f"round {saved.start.round} began here with another roster than the ledger now gives it: the chain was "
+                "reorganised beyond what the configuration takes for final"
+            )
+        self._sit(identity)
         self.round = saved.start.round
         self._finishing = saved.start.round - 1
         logged = self.store.events(saved.start.round)
         self._base = max((at for at, _ in logged), default=saved.now) - time.monotonic()
         self.workshop.begin(saved.start)
-        identity = replace(self.workshop.identity, timing=saved.timing)
-        session, _ = sessions.start(identity, saved.start, saved.now, saved.conduct, saved.pace)
+        session, _ = sessions.start(
+            replace(identity, timing=saved.timing), saved.start, saved.now, saved.conduct, saved.pace
+        )
         for at, body in logged:
             session, _ = sessions.step(session, decode_event(body), at)
         self.current, effects = session, sessions.resume(session)
@@ -284,34 +311,95 @@ class Node:
                     return batch
         return [(None, Ticked())] if patience.cancelled_caught else batch
 
+    async def _first_start(self, first: RoundStart) -> RoundStart:
+        """What a node without a past begins with: round 0, or what the ledger shows, once it has a place there."""
+        told = False
+        while True:
+            following = self.seating.recorded
+            if following > self.seating.last_round(following):
+                raise LeftBehind(following)
+            identity = self.seating.identity_in(following)
+            if identity is not None:
+                self._sit(identity)
+                start = first if following == 0 else await self._start_from_ledger(len(self._model(first.model)))
+                if start is not None:
+                    return start
+            elif not told:
+                told = True
+                begins = min(c.first_round for c in self.seating.plan if self._own.signers[self.me] in c.keys)
+                self.reporter.waiting(f"round {begins}, the first one that this member takes part in")
+            await trio.sleep(LOOK_SECONDS)
+            await self.seating.look()
+
+    async def _start_from_ledger(self, model_bytes: int) -> RoundStart | None:
+        """What follows the newest recorded round, its model fetched; None if the ledger has moved on meanwhile."""
+        try:
+            start = await self.seating.start_from_ledger()
+        except LedgerError as error:
+            log.warning("ledger.unavailable", reason=str(error))
+            return None
+        if start is None or start.round != self.seating.recorded:
+            return None
+        if self.store.get(start.model) is None:
+            self.reporter.waiting("a member that has the newest model")
+            with trio.move_on_after(MODEL_SECONDS):
+                data = await self._transfers.fetch(start.model, model_bytes, self._others, lambda: True)
+                if data is not None:
+                    self.store.put(start.model, start.round, data)
+        return None if self.store.get(start.model) is None else start
+
+    def _sit(self, identity: Identity) -> None:
+        """Take a place in a committee, for the round that begins next."""
+        before = self._own.committee
+        self.workshop.identity = identity
+        self.admission.seat(identity.committee)
+        if identity.config != before.config:
+            self.workshop.learner.follow(identity.spec)
+            self._steps.clear()
+            self._admit()
+            self.reporter.seated(identity.committee.first_round, len(identity.signers))
+
+    @property
+    def _others(self) -> list[int]:
+        return [member for member in self.admission.peer_ids() if member != self.me]
+
     async def _begin(self, start: RoundStart) -> None:
         async with self._vectors:
             self.workshop.begin(start)
         now = self._now()
+        self._finishing = start.round - 1
         self._store_beginning(start, now, Conduct(), Pace())
-        self.current, effects = sessions.start(self.workshop.identity, start, now)
+        self.current, effects = sessions.start(self._own, start, now)
         await self._after_begin(effects)
 
     async def _advance(self, start: RoundStart) -> None:
         """Go on to a later round, whose model is here."""
         if start.round <= self.round:
             return
-        if start.round > self.last_round:
+        if start.round > self.seating.last_round(start.round):
             # The log of the last round stays: others may still lack what this node said in it, also after a restart.
             self._is_finished = True
             return
+        identity = self.seating.identity_in(start.round)
+        if identity is None:
+            raise NoLongerAdmitted(self.roster.members[self._index].name, self.roster.registry)
         now = self._now()
         self.store.put(start.model, start.round, self._model(start.model))
-        self._store_beginning(start, now, *sessions.memory_after(self.session))
         async with self._vectors:
+            self._sit(identity)
+            self._store_beginning(start, now, *sessions.memory_after(self.session, identity.committee))
             self.workshop.begin(start)
         # What the session hands back is older than anything in the queue, and goes before it.
-        session = replace(self.session, identity=self.workshop.identity)
-        self.current, effects, self._first = sessions.advance(session, start, now)
+        has_moved = identity.config != self.session.identity.config
+        self.current, effects, self._first = sessions.advance(self.session, identity, start, now)
+        if has_moved:
+            for member in self._others:
+                is_up = self.admission.peer_id_of(member) in self.transport.connected
+                self.enqueue(PeerUp(member) if is_up else PeerDown(member))
         await self._after_begin(effects)
 
     def _store_beginning(self, start: RoundStart, now: float, conduct: Conduct, pace: Pace) -> None:
-        saved = _Stored(now, start, self.workshop.identity.timing, conduct, pace)
+        saved = _Stored(now, start, self._own.timing, conduct, pace, self._own.config)
         self.store.begin_round(start.round, msgspec.msgpack.encode(saved))
 
     async def _after_begin(self, effects: list[Effect]) -> None:
@@ -336,7 +424,8 @@ class Node:
         await self.transport.flush(2.0)
 
     def _others_have_finished(self) -> bool:
-        return self.exchange.finished >= set(self.admission.peer_ids().values()) - {self._own_peer_id}
+        peer_ids = self.admission.peer_ids()
+        return self.exchange.finished >= {peer_ids[member] for member in self._others}
 
     async def _notice_the_end(self) -> None:
         """End a node that came back too late: nobody is left who could give it the last model."""
@@ -346,20 +435,24 @@ class Node:
             alone = 0.0 if self.transport.connected or self._is_finished else alone + EXCHANGE_SECONDS
             if alone >= ALONE_SECONDS:
                 alone = 0.0
-                if await self.chain.recorded_rounds() > self.last_round:
+                if await self.chain.recorded_rounds() > self.seating.last_round(self.round):
                     raise LeftBehind(self.round)
 
     # --- members ----------------------------------------------------------------------------------------------------
 
     @property
     def _own_peer_id(self) -> str:
-        return self.roster.members[self.me].peer_id
+        return self.roster.members[self._index].peer_id
 
     async def _follow_registry(self) -> None:
         """Admit whom the registry shows, from one poll after it shows them; cut off whom it shows no longer."""
         while True:
             await trio.sleep(ROSTER_SECONDS)
             roster = await self.chain.newer_roster(self.admission.version)
+            await self.seating.look()
+            if self.current is not None:
+                identity = replace(self.session.identity, plan=self.seating.plan)
+                self.current = replace(self.session, identity=identity)
             if roster is not None:
                 self.admission.renew(roster)
                 self._admit()
@@ -372,7 +465,7 @@ class Node:
 
     def _admit(self) -> None:
         if not self.admission.has(self._own_peer_id):
-            raise NoLongerAdmitted(self.roster.members[self.me].name, self.roster.registry)
+            raise NoLongerAdmitted(self.roster.members[self._index].name, self.roster.registry)
         self.transport.admit([there for there in self.admission.addresses() if there.peer_id != self._own_peer_id])
 
     def _now(self) -> float:
@@ -481,12 +574,14 @@ class Node:
         self.store.save_checkpoint(result.round, result.model, self._model(result.model))
         if ended.state is not None:
             await trio.to_thread.run_sync(self._publish, ended, ended.state, limiter=self._vectors)
-        self.store.queue_result(result.round, msgspec.msgpack.encode((result, ended.signatures)))
+        signatures = self.seating.by_index(result, ended.signatures)
+        self.store.queue_result(result.round, msgspec.msgpack.encode((result, signatures)))
         extra = await trio.to_thread.run_sync(self.on_settled, result, limiter=self._vectors)
         seconds = None if ended.attempt is None else time.monotonic() - self._round_began
         self.reporter.settled(result, ended.attempt, seconds, extra)
-        if ended.attempt is not None and result.round < self.last_round:
+        if ended.attempt is not None and result.round < self.seating.last_round(result.round):
             await trio.sleep(self.habits.rest_seconds)
+        await self.seating.until_it_may_begin(start.round, self.reporter.waiting)
         await self._send.send(start)
 
     def _publish(self, ended: _Ended, state: RoundState) -> None:
@@ -502,9 +597,7 @@ class Node:
         name = result.model
         if self.store.get(name) is None:
             size = len(self.workshop.model)  # a task's model files all have the same size
-            data = await self._transfers.fetch(
-                name, size, self.admission.peer_ids(), lambda: self._finishing == result.round
-            )
+            data = await self._transfers.fetch(name, size, self._others, lambda: self._finishing == result.round)
             if data is None:
                 return False
             self.store.put(name, result.round, data)
@@ -513,17 +606,17 @@ class Node:
     # --- transfers --------------------------------------------------------------------------------------------------
 
     async def _push_shares(self) -> None:
-        round_id = self.round
+        round_id, me = self.round, self.me
 
         def make() -> list[Share]:
             return list(self.workshop.shares()) if self.workshop.start.round == round_id else []
 
         shares = await trio.to_thread.run_sync(make, limiter=self._vectors)
-        await self._transfers.push_shares(round_id, shares, self._until(round_id))
+        await self._transfers.push_shares(round_id, me, shares, self._until(round_id))
 
     def _who_has(self, what: str, holder: int) -> list[int]:
         """Whom to ask for public bytes: the holder first, then anybody; for a share only who complained about it."""
-        others = [] if what == "share" else [member for member in self.admission.peer_ids() if member != holder]
+        others = [] if what == "share" else [member for member in self._others if member != holder]
         return [holder, *others]
 
     async def _fetch(self, name: bytes, size: int, members: list[int], accept: Callable[[bytes], Event | None]) -> None:
@@ -563,7 +656,7 @@ class Node:
     async def _note_absent(self) -> None:
         await trio.sleep(UNSEEN_SECONDS)
         for member, peer in self.admission.peer_ids().items():
-            if member != self.me and peer not in self.transport.connected:
+            if member in self._others and peer not in self.transport.connected:
                 self.enqueue(PeerDown(member))
 
 

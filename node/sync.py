@@ -18,7 +18,7 @@ from gossip.messages import (
     verify_envelope,
 )
 from gossip.round import is_within_reach, proves_false
-from gossip.session import Identity, Session
+from gossip.session import Session
 from gossip.state import Record, RoundState
 from node.frames import MOST_IDS, Summary, short_id
 
@@ -46,10 +46,7 @@ class Exchange:
         finished: PeerIDs that have said that their last round is over and recorded.
     """
 
-    def __init__(self, identity: Identity) -> None:
-        self._identity = identity
-        self._most = most_taken(len(identity.signers))
-        self._most_bytes = most_bytes(len(identity.signers))
+    def __init__(self) -> None:
         self._bytes: Counter[int] = Counter()
         self._let_in_after_all: set[bytes] = set()
         self._proven: dict[int, bytes] = {}
@@ -76,10 +73,10 @@ class Exchange:
             MalformedMessage: its bytes are no message.
         """
         name = short_id(envelope)
-        if name in self._seen or self._says_too_much(envelope):
+        if name in self._seen or self._says_too_much(envelope, session):
             return self._is_missed(name, envelope, session)
         message = decode_message(envelope.body)
-        if len(envelope.body) > longest_message(len(self._identity.signers)) and not isinstance(message, Open):
+        if len(envelope.body) > longest_message(session.current.context.parameters.n) and not isinstance(message, Open):
             return False
         current = session.current.context.round
         # Of rounds further ahead, the Open alone says that this node has fallen behind.
@@ -87,22 +84,23 @@ class Exchange:
             return False
         if message.round == current and not is_within_reach(session.current, message):
             return False
-        if not self._is_genuine(envelope, message):
+        if not self._is_genuine(envelope, message, session):
             return False
         self._seen.add(name)
         self._taken[envelope.sender] += 1
         self._bytes[envelope.sender] += len(envelope.body)
         return True
 
-    def _is_genuine(self, envelope: Envelope, message: AnyMessage) -> bool:
+    def _is_genuine(self, envelope: Envelope, message: AnyMessage, session: Session) -> bool:
+        identity = session.identity
         try:
-            return verify_envelope(envelope, message, self._identity.domain, self._identity.signers)
+            return verify_envelope(envelope, message, identity.domain, identity.committee_of(message.round).keys)
         except BadSignature:
             return False
 
-    def _says_too_much(self, envelope: Envelope) -> bool:
-        sender, size = envelope.sender, len(envelope.body)
-        return self._taken[sender] >= self._most or self._bytes[sender] + size > self._most_bytes
+    def _says_too_much(self, envelope: Envelope, session: Session) -> bool:
+        sender, size, n = envelope.sender, len(envelope.body), session.current.context.parameters.n
+        return self._taken[sender] >= most_taken(n) or self._bytes[sender] + size > most_bytes(n)
 
     def _is_missed(self, name: bytes, envelope: Envelope, session: Session) -> bool:
         """Whether others go by what was put aside here, for another version or because its sender says too much; or
@@ -111,7 +109,7 @@ class Exchange:
         Each is let in once: what breaks a rule is not kept, and would come again and again.
         """
         state, sender = session.current, envelope.sender
-        is_suspect = (sender, "equivocation") in state.blamed or self._says_too_much(envelope)
+        is_suspect = (sender, "equivocation") in state.blamed or self._says_too_much(envelope, session)
         if name in self._let_in_after_all or not is_suspect:
             return False
         message = decode_message(envelope.body)
@@ -124,7 +122,7 @@ class Exchange:
         is_proof = sender not in self._proven and proves_false(state, sender, message)
         if not versions.is_relied_upon(state, record) and not is_proof:
             return False
-        if not self._is_genuine(envelope, message):
+        if not self._is_genuine(envelope, message, session):
             return False
         self._let_in_after_all.add(name)
         if is_proof:

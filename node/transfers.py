@@ -22,16 +22,15 @@ IsWanted = Callable[[], bool]
 
 
 class Transfers:
-    """Pushes and fetches over one transport, addressed by roster index."""
+    """Pushes and fetches over one transport, addressed by place in the committee."""
 
-    def __init__(self, transport: Transport, peer_id_of: Callable[[int], str], me: int) -> None:
+    def __init__(self, transport: Transport, peer_id_of: Callable[[int], str]) -> None:
         self._transport = transport
         self._peer_id_of = peer_id_of
-        self._me = me
 
-    async def push_shares(self, round_id: int, shares: Iterable[Share], is_wanted: IsWanted) -> None:
+    async def push_shares(self, round_id: int, me: int, shares: Iterable[Share], is_wanted: IsWanted) -> None:
         """Give each holder its share, made while it is on its way."""
-        header = msgspec.msgpack.encode((round_id, self._me))
+        header = msgspec.msgpack.encode((round_id, me))
         async with trio.open_nursery() as nursery:
             for share in shares:
                 source = Made(share.size, share.chunks)
@@ -40,7 +39,7 @@ class Transfers:
 
     async def fetch(self, name: bytes, size: int, members: Iterable[int], is_wanted: IsWanted) -> bytes | None:
         """Bytes by digest from the first of these members that has them; None once they are not wanted any more."""
-        asked = [member for member in members if member != self._me]
+        asked = list(members)
         download = self._transport.new_download(size)
         while is_wanted():
             for member in asked:
@@ -73,7 +72,7 @@ def public_names(session: Session) -> set[bytes]:
             continue
         names |= state.payloads  # of a final set, or fetched from whoever made it public
         for records in state.heard.values():
-            own = records.get(session.identity.me)
+            own = records.get(state.context.me)
             if own is not None and isinstance(own.message, Complaint):
                 names.add(own.message.share)
     return names

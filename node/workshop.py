@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from itertools import zip_longest
 from typing import Protocol
 
 import msgspec
@@ -53,10 +54,10 @@ from gossip.layout import Layout
 from gossip.messages import MAX_HISTORY, Open
 from gossip.results import result_digest
 from gossip.session import Identity, RoundStart
-from gossip.spec import RoundKind, blob_digest, digest
+from gossip.spec import RoundKind, TaskSpec, blob_digest, digest
 from gossip.values import ABANDONED, SETTLED, RoundResult
 from ledger import rewards
-from ledger.types import VaultTerms, bitmap_of
+from ledger.types import VaultTerms
 
 Vector = NDArray[np.float64]
 Words = NDArray[np.uint32]
@@ -128,6 +129,9 @@ class Share:
 
 class Learner(Protocol):
     """The part of a member that has data and a model."""
+
+    def follow(self, spec: TaskSpec) -> None:
+        """Go by another version of the task from the next round on."""
 
     def contribute(self, model: bytes, kind: RoundKind, round_id: int) -> Contribution:
         """What this member deals, starting from a model file."""
@@ -299,9 +303,10 @@ class Workshop:
         return RoundStart(result.round + 1, result.model, result, signatures, cumulative, history)
 
     def _cumulative_after(self, result: RoundResult) -> list[int]:
-        n = self.layout.parameters.n
-        added = rewards.pay(self.terms, result.kind, result.outcome, result.dealers, result.scores, n)
-        return [old + new for old, new in zip(_amounts(self.start.cumulative), added, strict=True)]
+        size = len(self.identity.committee.signers)
+        added = rewards.pay(self.terms, result.kind, result.outcome, result.dealers, result.scores, size)
+        # Who was admitted since the round before has earned nothing yet.
+        return [old + new for old, new in zip_longest(_amounts(self.start.cumulative), added, fillvalue=0)]
 
     # --- dealing and checking -------------------------------------------------------------------------------------
 
@@ -497,16 +502,18 @@ class Workshop:
 
     def _compose(self, work: Compose) -> RoundResult:
         previous, is_settled = self.start.previous, work.model is not None
+        committee = self.identity.committee
+        deals = {committee.seats[member]: name for member, name in work.deals}
         draft = RoundResult(
             round=self.start.round,
             kind=int(self.kind),
             outcome=SETTLED if is_settled else ABANDONED,
             previous=bytes(32) if previous is None else result_digest(previous),
             config=self.identity.config,
-            dealers=bitmap_of(work.dealers),
+            dealers=committee.bitmap(work.dealers),
             model=work.model or self.start.model,
-            deals=rewards.deals_root(dict(work.deals)) if is_settled else bytes(32),
-            scores=work.scores,
+            deals=rewards.deals_root(deals) if is_settled else bytes(32),
+            scores=None if work.scores is None else committee.by_index(work.scores, 0),
             rewards=bytes(32),
             rewards_total=bytes(16),
         )

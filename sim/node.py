@@ -57,8 +57,14 @@ class Saved:
 
 @dataclass
 class SimulatedNode:
-    """One member: its disk (log, blobs), and, while it is up, its session and workshop."""
+    """One member: its disk (log, blobs), and, while it is up, its session and workshop.
 
+    Attributes:
+        index: its roster index.
+        identity: as whom it takes part in the round under way.
+    """
+
+    index: int
     identity: Identity
     learner: Learner
     blobs: MemoryBlobs

@@ -10,9 +10,11 @@ import heapq
 import random
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from itertools import count
 
 from gossip import session as sessions
+from gossip.committee import NOBODY, Committee, committee_of
 from gossip.events import (
     Announce,
     Blame,
@@ -46,13 +48,17 @@ from sim.keys import member_key
 from sim.node import MemoryBlobs, Saved, SimulatedNode
 from sim.scenario import Crash, Scenario
 
+Turnover = Sequence[tuple[int, frozenset[int]]]
+"""Who makes the rounds from one on, by roster index; the first entry is for round 0."""
+
 
 class World:
     """Members, an event heap, and a trace of everything that was said and found.
 
     Attributes:
-        trace: (time, member, effect), in order.
-        uploaded: bytes of shares, sums and models that each member sent.
+        plan: the committees, one after another.
+        trace: (time, roster index, effect), in order.
+        uploaded: bytes of shares, sums and models that each member sent, by roster index.
     """
 
     def __init__(
@@ -66,6 +72,7 @@ class World:
         terms: VaultTerms | None = None,
         last_round: int | None = None,
         saved: Sequence[Saved] | None = None,
+        turnover: Turnover | None = None,
     ) -> None:
         self.spec = spec
         self.seed = seed
@@ -82,19 +89,21 @@ class World:
         n = len(learners)
         keys = [member_key(seed, index) for index in range(n)]
         signers = tuple(address_of(key.public_key) for key in keys)
+        turnover = turnover or [(0, frozenset(range(n)))]
+        self.plan = _plan(spec, signers, turnover)
         terms = terms or VaultTerms(10**18, 500_000, 0)
-        start = RoundStart(0, blob_digest(model), None, (), (bytes(16),) * n)
+        start = RoundStart(0, blob_digest(model), None, (), (bytes(16),) * len(self.plan[0].signers))
         self.nodes = []
         for index, learner in enumerate(learners):
+            committee = next(each for each in self.plan if index in each.seats)
             identity = Identity(
-                me=index,
-                signers=signers,
+                me=committee.seats.index(index),
+                committee=committee,
                 sign=lambda digest, key=keys[index]: sign(key, digest),  # type: ignore[misc]
                 domain=Domain(1, bytes(20)),
-                config=bytes(31) + b"\1",
-                spec=spec,
                 timing=self.scenario.timing,
                 rewards_root=committed_rewards,
+                plan=self.plan,
             )
             blobs = MemoryBlobs()
             blobs.put(start.model, 0, model)
@@ -102,8 +111,8 @@ class World:
                 start, blobs = saved[index].start, saved[index].blobs.copy()
             workshop = Workshop(identity, learner, blobs, terms, self._chance.randbytes)
             crashes = {crash.at: crash for crash in self.scenario.crashes if crash.member == index}
-            self.nodes.append(SimulatedNode(identity, learner, blobs, workshop, start, crashes=crashes))
-        for node in self.nodes:
+            self.nodes.append(SimulatedNode(index, identity, learner, blobs, workshop, start, crashes=crashes))
+        for node in (node for node in self.nodes if node.identity.committee is self.plan[0]):
             self._later(0.0, lambda node=node: self._start(node))  # type: ignore[misc]
         self._later(self.scenario.exchange_seconds, self._exchange)
 
@@ -130,7 +139,7 @@ class World:
 
     @property
     def is_over(self) -> bool:
-        honest = (node for node in self.nodes if node.is_up and node.me not in self.scenario.lies)
+        honest = (node for node in self.nodes if node.is_up and node.index not in self.scenario.lies)
         is_settled = all(self.last_round in node.results for node in honest)
         return is_settled and not any(node.will_return for node in self.nodes)
 
@@ -178,7 +187,7 @@ class World:
     def _stop(self, node: SimulatedNode, crash: Crash) -> None:
         node.session = None
         node.life += 1
-        self._notice(node, PeerDown(node.me))
+        self._notice(node, PeerDown)
         node.will_return = crash.back_after_seconds is not None
         if crash.back_after_seconds is not None:
             self._later(crash.back_after_seconds, lambda: self._return(node))
@@ -186,15 +195,25 @@ class World:
     def _return(self, node: SimulatedNode) -> None:
         node.life += 1
         self._start(node)
-        self._notice(node, PeerUp(node.me))
-        for other in (other for other in self.nodes if other is not node):
-            self._send(0.0, node, PeerUp(other.me) if other.is_up else PeerDown(other.me))
+        self._notice(node, PeerUp)
+        self._meet(node)
 
-    def _notice(self, node: SimulatedNode, event: Event) -> None:
+    def _meet(self, node: SimulatedNode) -> None:
+        """Tell it who is there of its committee."""
+        for member, index in enumerate(node.identity.committee.seats):
+            if index != node.index:
+                self._send(0.0, node, PeerUp(member) if self.nodes[index].is_up else PeerDown(member))
+
+    def _notice(self, node: SimulatedNode, kind: type[PeerUp | PeerDown]) -> None:
         if self.scenario.notice_seconds is not None:
             for other in self.nodes:
-                if other is not node and other.is_up:
-                    self._send(self.scenario.notice_seconds, other, event)
+                member = other.identity.committee.member_at(node.index)
+                if other is not node and other.is_up and member is not None:
+                    self._send(self.scenario.notice_seconds, other, kind(member))
+
+    def _at(self, node: SimulatedNode, member: int) -> SimulatedNode:
+        """The member in this place of a node's committee."""
+        return self.nodes[node.identity.committee.seats[member]]
 
     # --- events and effects ---------------------------------------------------------------------------------------
 
@@ -226,9 +245,9 @@ class World:
             self._later(max(0.0, deadline - self.now), tick)
 
     def _perform(self, node: SimulatedNode, effects: list[Effect]) -> None:
-        lie = self.scenario.lies.get(node.me)
+        lie = self.scenario.lies.get(node.index)
         for effect in effects if lie is None else lie(node, effects):
-            self.trace.append((self.now, node.me, effect))
+            self.trace.append((self.now, node.index, effect))
             self._do(node, effect)
 
     def _do(self, node: SimulatedNode, effect: Effect) -> None:
@@ -240,14 +259,14 @@ class World:
                         self._send(self._latency(), other, Heard(envelope))
             case Tell(member, envelopes):
                 for envelope in envelopes:
-                    self._send(self._latency(), self.nodes[member], Heard(envelope))
+                    self._send(self._latency(), self._at(node, member), Heard(envelope))
             case PushShares():
                 for share in node.workshop.shares():
-                    self.uploaded[node.me] += share.size
+                    self.uploaded[node.index] += share.size
                     if self._chance.random() >= self.scenario.loss:
-                        self._push(node, self.nodes[share.holder], node.round, share.data())
+                        self._push(node, self._at(node, share.holder), node.round, share.data())
             case FetchShare(dealer, name):
-                self._fetch_share(node, self.nodes[dealer], name, node.round)
+                self._fetch_share(node, self._at(node, dealer), name, node.round)
             case FetchPayload():
                 self._fetch_payload(node, effect, node.round)
             case Settled(result, signatures, _):
@@ -271,8 +290,8 @@ class World:
 
         scenario, seconds = self.scenario, self.scenario.work_seconds
         if isinstance(work, Deal):
-            seconds = max(seconds, scenario.training_seconds.get(node.me, 0.0))
-            signs = 0 if node.me in scenario.hanging else int(seconds / scenario.exchange_seconds)
+            seconds = max(seconds, scenario.training_seconds.get(node.index, 0.0))
+            signs = 0 if node.index in scenario.hanging else int(seconds / scenario.exchange_seconds)
             for sign in range(signs):
                 self._later(sign * scenario.exchange_seconds, lambda: self._show_work(node, life, round_id))
         self._later(seconds, perform)
@@ -309,7 +328,7 @@ class World:
             if not node.is_up or node.round != round_id:
                 return
             is_share = wanted.what == "share"  # of which nobody is asked but who complained about it
-            data = self._find(wanted.digest, wanted.holder, only=is_share)
+            data = self._find(wanted.digest, self._at(node, wanted.holder), only=is_share)
             event = data and node.workshop.accept_payload(wanted.what, wanted.index, wanted.holder, data)
             if event:
                 self._handle(node, event)
@@ -318,13 +337,13 @@ class World:
 
         self._later(2 * self._latency(), arrive)
 
-    def _find(self, name: bytes, holder: int = 0, *, only: bool = False) -> bytes | None:
+    def _find(self, name: bytes, holder: SimulatedNode, *, only: bool = False) -> bytes | None:
         """Bytes by digest from `holder`, or else from whoever has them; they count as uploaded."""
-        others = (node for node in self.nodes if node.is_up and (not only or node.me == holder))
-        for other in sorted(others, key=lambda other: (other.me != holder, other.me)):
+        others = (node for node in self.nodes if node.is_up and (not only or node is holder))
+        for other in sorted(others, key=lambda other: (other is not holder, other.index)):
             data = other.blobs.get(name)
             if data is not None:
-                self.uploaded[other.me] += len(data)
+                self.uploaded[other.index] += len(data)
                 return data
         return None
 
@@ -336,7 +355,7 @@ class World:
         try:
             start = make_start()
         except MissingModel as missing:
-            data = self._find(missing.model)
+            data = self._find(missing.model, self.nodes[0])
             if data is not None:
                 node.blobs.put(missing.model, result.round, data)
             self._later(
@@ -348,18 +367,37 @@ class World:
         node.next_start = start
         if result.round >= self.last_round or node.session is None:
             return
+        committee = committee_of(self.plan, start.round)
+        self._admit(committee, start, node.models[result.round])
+        me = committee.member_at(node.index)
+        if me is None:
+            node.session = None  # it is no member any more
+            node.life += 1
+            return
+        has_moved = committee is not node.identity.committee
+        node.identity = node.workshop.identity = replace(node.identity, me=me, committee=committee)
         node.begun_with = start
         node.log = []
         node.blobs.prune(start.round - 2)
         node.blobs.put(start.model, start.round, node.models[result.round])
         node.workshop.begin(start)
         node.begun_at = self.now
-        node.session, effects, waiting = sessions.advance(node.session, start, self.now)
+        node.session, effects, waiting = sessions.advance(node.session, node.identity, start, self.now)
         node.conduct, node.pace = node.session.conduct, node.session.pace
         self._perform(node, effects)
         for event in waiting:
             self._handle(node, event)
+        if has_moved:
+            self._meet(node)
         self._tick_when_due(node)
+
+    def _admit(self, committee: Committee, start: RoundStart, model: bytes) -> None:
+        """Let those begin that take part from this round on, from what the ledger and their peers show."""
+        for node in (self.nodes[index] for index in committee.seats if self.nodes[index].begun_at is None):
+            if node.begun_with.round < start.round == committee.first_round:
+                node.begun_with = start
+                node.blobs.put(start.model, start.round, model)
+                self._later(self._latency(), lambda node=node: self._start(node))  # type: ignore[misc]
 
     def _publish(self, node: SimulatedNode, result: RoundResult, signatures: tuple[tuple[int, bytes], ...]) -> None:
         """Keep the record of the round that has settled, and what its faults are judged by."""
@@ -373,11 +411,11 @@ class World:
     def _exchange(self) -> None:
         """Every member hands every other what that one lacks."""
         alive = [node for node in self.nodes if node.session is not None]
-        held = {node.me: {e.signature: e for e in node.session.envelopes()} for node in alive if node.session}
-        for node in (node for node in alive if node.me not in self.scenario.keep_to_themselves):
+        held = {node.index: {e.signature: e for e in node.session.envelopes()} for node in alive if node.session}
+        for node in (node for node in alive if node.index not in self.scenario.keep_to_themselves):
             for other in alive:
-                for signature in sorted(held[node.me].keys() - held[other.me].keys()):
-                    self._send(self._latency(), other, Heard(held[node.me][signature]))
+                for signature in sorted(held[node.index].keys() - held[other.index].keys()):
+                    self._send(self._latency(), other, Heard(held[node.index][signature]))
         self._later(self.scenario.exchange_seconds, self._exchange)
 
     def _note_said(self, envelope: Envelope) -> None:
@@ -386,3 +424,12 @@ class World:
         first = self.said.setdefault(key, envelope)
         if first.body != envelope.body:
             self.contradictions.append((first, envelope))
+
+
+def _plan(spec: TaskSpec, signers: tuple[bytes, ...], turnover: Turnover) -> tuple[Committee, ...]:
+    plan, size = [], 0
+    for number, (first_round, members) in enumerate(turnover, 1):
+        size = max(size, *(index + 1 for index in members))  # who is gone keeps its roster index
+        known = tuple(signers[index] if index in members else NOBODY for index in range(size))
+        plan.append(Committee(bytes(31) + bytes([number]), known, spec, first_round))
+    return tuple(plan)

@@ -46,6 +46,9 @@ class KnownLearner:
         self.weight = 3 + index
         self.contributed: dict[int, Contribution] = {}
 
+    def follow(self, spec: TaskSpec) -> None:
+        """The task never changes here."""
+
     def contribute(self, model: bytes, kind: RoundKind, round_id: int) -> Contribution:
         rng = np.random.default_rng([self.index, round_id])
         update = rng.uniform(-0.5, 0.5, self.spec.update_size(round_id))

@@ -13,6 +13,7 @@ import numpy as np
 import trio
 from numpy.typing import NDArray
 
+from gossip.committee import Committee
 from gossip.errors import PeerUnreachable, TransferRefused
 from gossip.session import Identity, RoundStart
 from gossip.spec import RoundKind, TaskSpec, blob_digest, blob_hasher
@@ -20,6 +21,7 @@ from gossip.state import Timing
 from gossip.statements import Domain, address_of, sign
 from gossip.transport import PeerAddress, Statistics, peer_id_of
 from gossip.transport.payloads import Memory, Partial, Source
+from ledger.periods import Period
 from ledger.types import Member, Roster, VaultTerms
 from node.errors import StoreError
 from node.progress import Progress
@@ -39,6 +41,9 @@ MODEL_BYTES = 1024
 
 class EvenLearner(KnownLearner):
     """A known learner whose model files all have one size, as those of every task have."""
+
+    def follow(self, spec: TaskSpec) -> None:
+        """The task never changes here."""
 
     def contribute(self, model: bytes, kind: RoundKind, round_id: int) -> Contribution:
         return super().contribute(_unpadded(model), kind, round_id)
@@ -162,6 +167,10 @@ class SilentChain:
     async def run(self, on_recorded: Any, on_state: Any) -> None:
         await trio.sleep_forever()
 
+    async def rosters(self) -> tuple[int, tuple[Period, ...]]:
+        await trio.lowlevel.checkpoint()
+        return self.recorded, ()
+
     async def recorded_rounds(self) -> int:
         return self.recorded
 
@@ -177,11 +186,9 @@ def make_node(folder: Path, spec: TaskSpec, index: int, n: int, *, habits: Habit
     ledger = "0x" + "22" * 20
     identity = Identity(
         me=index,
-        signers=signers,
+        committee=Committee(bytes([7]) * 32, signers, spec),
         sign=partial(sign, keys[index]),
         domain=Domain(1, bytes.fromhex(ledger[2:])),
-        config=bytes([7]) * 32,
-        spec=spec,
         timing=TIMING,
         rewards_root=committed_rewards,
     )
@@ -208,7 +215,6 @@ def make_node(folder: Path, spec: TaskSpec, index: int, n: int, *, habits: Habit
         chain=SilentChain(),  # type: ignore[arg-type]
         node_key=bytes(32),
         habits=habits or Habits(("127.0.0.1", 1), linger_seconds=2.0),
-        last_round=spec.closing_round,
         on_settled=lambda result: {},
         recorder=Recorder(folder, store.get),
         watch=Watch(),

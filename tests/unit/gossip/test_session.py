@@ -206,7 +206,7 @@ def test_conduct_is_carried_by_a_copy() -> None:
     node = known_world(4).run(0.0).nodes[0]
     assert node.session is not None
     blamed = replace(node.session.current, blamed=frozenset({(2, "equivocation")}))
-    once, _ = sessions.memory_after(replace(node.session, current=blamed))
+    once, _ = sessions.memory_after(replace(node.session, current=blamed), node.identity.committee)
     assert (once.once, once.again) == ({2}, frozenset())
-    twice, _ = sessions.memory_after(replace(node.session, current=blamed, conduct=once))
+    twice, _ = sessions.memory_after(replace(node.session, current=blamed, conduct=once), node.identity.committee)
     assert (twice.once, twice.again) == ({2}, {2})

@@ -40,4 +40,4 @@ def test_another_institution_in_a_removed_ones_place_has_no_part_in_its_round() 
 
 def test_entry_that_names_no_place_costs_nobody_else() -> None:
     nowhere = member(1, peer_id="Qm1111")
-    assert len(Admission(roster(member(0), nowhere)).addresses()) == 1
+    assert len(Admission(roster(member(0), nowhere, member(2))).addresses()) == 2

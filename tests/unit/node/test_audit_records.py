@@ -13,6 +13,7 @@ from gossip.results import result_digest
 from gossip.spec import blob_digest
 from gossip.values import RoundResult
 from ledger.findings import Finding, Notebook
+from ledger.periods import Period
 from ledger.types import STORED_BYTES, Member, Roster
 from node.audit_records import RecordsReport, audit_model, audit_records
 from node.errors import ConfigError, StoreError
@@ -46,6 +47,10 @@ class LedgerOf:
         zero = "0x" + bytes(20).hex()
         spec = identity.spec.encode()
         return Roster(1, identity.config, identity.parameters.quorum, members, spec, zero, zero, zero, 1)
+
+    def periods(self) -> tuple[Period, ...]:
+        roster = self.roster()
+        return (Period(1, roster.config_digest, roster.signers, roster.spec, 0, 0),)
 
     def result_digest(self, round_id: int) -> bytes:
         digest = result_digest(self._results[round_id]) if round_id in self._results else bytes(32)

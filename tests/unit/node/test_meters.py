@@ -26,7 +26,7 @@ def test_samples_of_one_name_stand_under_one_type() -> None:
 
 def test_fault_is_logged_once_and_counted_under_the_members_name(tmp_path: Path) -> None:
     progress = Progress(tmp_path)
-    reporter = Reporter(progress, FIRST, 0, Admission(FIRST), frozenset)
+    reporter = Reporter(progress, "m0", Admission(FIRST), frozenset)
     seen = replace(NOTHING, faults={member(1).peer_id: {"malformed": 3}}, strangers_refused=2)
     with capture_logs() as logs:
         reporter.network(seen)

@@ -8,6 +8,7 @@ import pytest
 from coincurve import PrivateKey
 
 from gossip import session as sessions
+from gossip.committee import Committee
 from gossip.events import Heard
 from gossip.messages import (
     Commit,
@@ -47,7 +48,7 @@ NOTHING = Summary(0, "OPEN", False, 0, b"")
 
 def identity(me: int) -> Identity:
     signers = tuple(address_of(key.public_key) for key in KEYS)
-    return Identity(me, signers, partial(sign, KEYS[me]), DOMAIN, CONFIG, SPEC, TIMING, committed_rewards)
+    return Identity(me, Committee(CONFIG, signers, SPEC), partial(sign, KEYS[me]), DOMAIN, TIMING, committed_rewards)
 
 
 def session(me: int) -> Session:
@@ -66,52 +67,52 @@ def deal(round_id: int = 0, model: int = 1) -> Deal:
 def test_peer_is_sent_what_it_lacks_and_no_more() -> None:
     opener = session(0)  # the proposer of round 0 has opened it
     (opened,) = opener.envelopes()
-    exchange = Exchange(opener.identity)
+    exchange = Exchange()
     assert exchange.lacking("peer", NOTHING, opener) == [opened]
     assert exchange.lacking("peer", summarise(opener, False), opener) == []
 
 
 def test_peer_that_is_ahead_is_sent_nothing() -> None:
     opener = session(0)
-    assert Exchange(opener.identity).lacking("peer", Summary(1, "OPEN", False, 0, b""), opener) == []
+    assert Exchange().lacking("peer", Summary(1, "OPEN", False, 0, b""), opener) == []
 
 
 def test_peer_that_has_finished_is_remembered() -> None:
-    exchange = Exchange(identity(0))
+    exchange = Exchange()
     exchange.lacking("peer", Summary(5, "SETTLED", True, 0, b""), None)
     assert exchange.finished == {"peer"}
 
 
 def test_statement_is_news_once() -> None:
-    exchange, here = Exchange(identity(0)), session(0)
+    exchange, here = Exchange(), session(0)
     said = said_by(1, deal())
     assert exchange.is_news(said, here)
     assert not exchange.is_news(said, here)
 
 
 def test_own_statement_is_no_news() -> None:
-    exchange, here = Exchange(identity(1)), session(1)
+    exchange, here = Exchange(), session(1)
     said = said_by(1, deal())
     exchange.said(said)
     assert not exchange.is_news(said, here)
 
 
 def test_statement_signed_by_another_is_no_news_and_does_not_keep_the_true_one_out() -> None:
-    exchange, here = Exchange(identity(0)), session(0)
+    exchange, here = Exchange(), session(0)
     said = said_by(1, deal())
     assert not exchange.is_news(msgspec.structs.replace(said, sender=2), here)
     assert exchange.is_news(said, here)
 
 
 def test_of_rounds_far_ahead_only_the_open_is_news() -> None:
-    exchange, here = Exchange(identity(0)), session(0)
+    exchange, here = Exchange(), session(0)
     assert exchange.is_news(said_by(1, deal(1)), here)
     assert not exchange.is_news(said_by(1, deal(2)), here)
 
 
 def test_sender_that_never_stops_talking_is_no_longer_logged(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sync, "most_taken", lambda n: 3)
-    exchange, here = Exchange(identity(0)), session(0)
+    exchange, here = Exchange(), session(0)
     taken = [exchange.is_news(said_by(1, deal(0, model)), here) for model in range(5)]
     assert taken == [True, True, True, True, False]  # the fourth proves it false
     assert exchange.is_news(said_by(2, deal()), here)
@@ -120,7 +121,7 @@ def test_sender_that_never_stops_talking_is_no_longer_logged(monkeypatch: pytest
 
 
 def test_statement_that_found_no_room_is_news_again() -> None:
-    exchange, here = Exchange(identity(0)), session(0)
+    exchange, here = Exchange(), session(0)
     said = said_by(1, deal())
     assert exchange.is_news(said, here)
     exchange.forget(said)
@@ -128,7 +129,7 @@ def test_statement_that_found_no_room_is_news_again() -> None:
 
 
 def test_statement_of_an_attempt_out_of_reach_is_news_once_it_is_within_reach() -> None:
-    exchange, here = Exchange(identity(0)), session(0)
+    exchange, here = Exchange(), session(0)
     far = said_by(1, Confirm(CONFIG, 0, MAX_ATTEMPTS_AHEAD + 1, SET, bytes(32)))
     assert not exchange.is_news(far, here)
     moved = replace(here.current, agreements=(Agreement(attempt=1), Agreement()))
@@ -144,7 +145,7 @@ def test_summary_has_room_for_all_that_liars_may_say(n: int) -> None:
 
 def test_a_second_version_is_news_again_when_others_go_by_it() -> None:
     """Its proposer told this member another one first; without it the round would have no value for the votes."""
-    exchange, here = Exchange(identity(1)), session(1)
+    exchange, here = Exchange(), session(1)
     assert here.current.context.proposer(0) == 0
     sets = [SetValue(bytes([i]) * 32, *(((0, bytes(32)), (1, bytes(32)), (2, bytes(32))),) * 3) for i in range(2)]
     first, second = (said_by(0, Propose(CONFIG, 0, 0, SET, value, ())) for value in sets)
@@ -163,7 +164,7 @@ def test_a_second_version_is_news_again_when_others_go_by_it() -> None:
 
 def test_who_says_too_much_is_still_heard_where_others_go_by_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sync, "most_taken", lambda n: 2)
-    exchange, here = Exchange(identity(1)), session(1)
+    exchange, here = Exchange(), session(1)
     for model in range(4):
         said = said_by(0, deal(0, model))
         if exchange.is_news(said, here):
@@ -187,19 +188,19 @@ def test_what_a_sender_says_in_a_round_is_bounded_in_bytes(n: int) -> None:
 def test_a_sender_of_long_statements_is_no_longer_logged(monkeypatch: pytest.MonkeyPatch) -> None:
     one = len(said_by(1, deal()).body)
     monkeypatch.setattr(sync, "most_bytes", lambda n: 3 * one)
-    exchange, here = Exchange(identity(0)), session(0)
+    exchange, here = Exchange(), session(0)
     assert [exchange.is_news(said_by(1, deal(0, model)), here) for model in range(9)].count(True) == 4
 
 
 def test_a_statement_longer_than_any_of_its_committee_is_no_news() -> None:
-    exchange, here = Exchange(identity(0)), session(0)
+    exchange, here = Exchange(), session(0)
     carried = (Envelope(0, bytes(longest_message(4)), bytes(64)),)
     value = SetValue(bytes(32), *(((0, bytes(32)), (1, bytes(32)), (2, bytes(32))),) * 3)
     assert not exchange.is_news(said_by(1, Propose(CONFIG, 0, 1, SET, value, carried)), here)
 
 
 def test_a_second_version_that_breaks_a_rule_is_let_in_once() -> None:
-    exchange, here = Exchange(identity(1)), session(1)
+    exchange, here = Exchange(), session(1)
     size = here.current.context.proof_bytes
     first, second = (said_by(0, Proof(CONFIG, 0, 0, bytes(32), bytes(length))) for length in (size, size + 3))
     value = SetValue(bytes(32), ((0, bytes(32)),), ((0, message_digest(second.body)),), ())
@@ -212,7 +213,7 @@ def test_a_second_version_that_breaks_a_rule_is_let_in_once() -> None:
 def test_of_who_says_too_much_one_proof_against_it_is_still_heard(monkeypatch: pytest.MonkeyPatch) -> None:
     """Others may have it, and need one sum less for it: who does not learn it could not follow them."""
     monkeypatch.setattr(sync, "most_taken", lambda n: 1)
-    exchange, here = Exchange(identity(1)), session(1)
+    exchange, here = Exchange(), session(1)
     first, *others = (said_by(0, deal(0, model)) for model in range(4))
     assert exchange.is_news(first, here)
     kept = Deal(CONFIG, 0, here.current.context.model, (bytes(32),) * 4)
@@ -226,7 +227,7 @@ def test_of_who_says_too_much_one_proof_against_it_is_still_heard(monkeypatch: p
 
 
 def test_one_statement_signed_in_many_ways_is_news_once() -> None:
-    exchange, here = Exchange(identity(0)), session(0)
+    exchange, here = Exchange(), session(0)
     said = said_by(1, deal())
     digest = deal().statement(said.body).signing_digest(DOMAIN)
     again = msgspec.structs.replace(said, signature=other_signature(KEYS[1], digest))

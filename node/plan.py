@@ -1,0 +1,45 @@
+"""Which committee makes which round, from what the ledger shows: everybody reckons it alike, whoever was away too.
+
+Promises: a round's committee is known before the round begins, and never changes afterwards.  A roster that came when
+R rounds were recorded makes the rounds from R + LEAD_ROUNDS on, or from the first that the task before it has not; and
+nobody begins a round before the ledger shows the one LEAD_ROUNDS earlier, after which no roster can come that makes it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from gossip.committee import Committee
+from gossip.spec import TaskSpec
+from ledger.periods import Period
+from node.errors import ConfigError
+
+LEAD_ROUNDS: Final = 8
+"""So far may the rounds be ahead of the ledger: it may be away for that long before they wait for it."""
+
+
+def plan_of(periods: Sequence[Period]) -> tuple[Committee, ...]:
+    """The committees in the order of their first rounds.
+
+    Raises:
+        ConfigError: a spec cannot be used.
+    """
+    plan: list[Committee] = []
+    for period in periods:
+        try:
+            spec = TaskSpec.decode(period.spec)
+        except ValueError as error:
+            raise ConfigError(f"the registry's task spec cannot be used: {error}") from error
+        signers = tuple(bytes.fromhex(address[2:]) for address in period.signers)
+        first = 0
+        if plan:
+            before = plan[-1]
+            first = max(before.first_round, min(period.recorded + LEAD_ROUNDS, before.spec.closing_round + 1))
+        plan.append(Committee(period.config, signers, spec, first))
+    return tuple(plan)
+
+
+def rounds_to_wait_for(round_id: int) -> int:
+    """How many rounds the ledger has to show before this one may begin."""
+    return max(0, round_id - LEAD_ROUNDS + 1)
