@@ -1,6 +1,6 @@
 """The messages of a round: frozen, validated when they are made, with one canonical form in bytes.
 
-A message travels in an `Envelope`: its sender's roster index, its bytes, and the sender's signature of the
+A message travels in an `Envelope`: its sender's place in the committee, its bytes, and the sender's signature of the
 statement that the message makes (`gossip.statements`).  Sizes are checked before anything is decoded; bytes that
 are not the canonical form of a message are refused, so that one statement has one digest.
 """
@@ -83,7 +83,7 @@ class Envelope(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fiel
     """A message as it travels.
 
     Attributes:
-        sender: roster index.
+        sender: its place in the committee.
         body: the message's canonical bytes.
         signature: EIP-2098 signature of the statement that the message makes.
     """

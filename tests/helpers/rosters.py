@@ -14,9 +14,9 @@ def member(index: int, key: int | None = None, **changes: object) -> Member:
     return replace(Member(index, address, address, f"m{index}", peer, "127.0.0.1", 4001 + index), **changes)  # type: ignore[arg-type]
 
 
-def roster(*members: Member, version: int = 1) -> Roster:
+def roster(*members: Member, version: int = 1, active: int | None = None) -> Roster:
     place = "0x" + "22" * 20
-    return Roster(version, bytes(32), 1, members, b"", place, place, place, 1)
+    return Roster(version, bytes(32), 1, members, b"", place, place, place, 1, active)
 
 
 FIRST = roster(member(0), member(1), member(2))

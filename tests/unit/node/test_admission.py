@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from gossip.committee import Committee
 from node.admission import Admission
+from tests.helpers.learners import small_spec
 from tests.helpers.rosters import FIRST, member, roster
 
 
@@ -41,3 +43,31 @@ def test_another_institution_in_a_removed_ones_place_has_no_part_in_its_round() 
 def test_entry_that_names_no_place_costs_nobody_else() -> None:
     nowhere = member(1, peer_id="Qm1111")
     assert len(Admission(roster(member(0), nowhere, member(2))).addresses()) == 2
+
+
+def test_places_in_the_committee_leave_no_gap_where_a_member_is_gone() -> None:
+    everybody = [member(index) for index in range(5)]
+    admission = Admission(roster(*everybody, active=0b11011, version=2))
+    assert admission.index_of(member(3).peer_id) == 2
+    assert admission.peer_id_of(3) == member(4).peer_id
+    assert admission.name_at(2) == "m3"
+
+
+def test_new_committee_gives_the_new_member_its_place() -> None:
+    admission = Admission(FIRST)
+    new = roster(*FIRST.members, member(3), version=2)
+    admission.renew(new)
+    admission.seat(Committee(bytes(32), tuple(bytes.fromhex(signer[2:]) for signer in new.signers), small_spec()))
+    assert admission.index_of(member(3).peer_id) == 3
+
+
+def test_no_more_members_are_cut_off_at_once_than_a_round_can_do_without() -> None:
+    everybody = [member(index) for index in range(5)]
+    admission = Admission(roster(*everybody))
+    admission.renew(roster(*everybody, active=0b11101, version=2))
+    assert not admission.has(member(1).peer_id)
+    shrunk = roster(*everybody, active=0b11001, version=3)
+    admission.renew(shrunk)
+    assert admission.has(member(2).peer_id)
+    admission.seat(Committee(bytes(32), tuple(bytes.fromhex(signer[2:]) for signer in shrunk.signers), small_spec()))
+    assert not admission.has(member(2).peer_id)
