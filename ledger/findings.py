@@ -218,6 +218,7 @@ class MemberSummary:
         revenue_wei: what it received of what others paid for the model.
         staked_wei: its stake, in whatever state.
         is_active: it has not left or been removed.
+        signer: address of the key that it signs with, as the registry holds it last.
     """
 
     name: str
@@ -230,6 +231,7 @@ class MemberSummary:
     revenue_wei: int = 0
     staked_wei: int = 0
     is_active: bool = True
+    signer: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,6 +262,8 @@ class AuditReport:
         members: by roster index.
         curves: what became of the members over the rounds.
         funded_wei: what was ever paid into the vault.
+        surplus_wei: what the vault holds beyond what its events explain: anybody can send coins there.
+        config: config digest of the newest roster, by which members can say whether it is theirs.
     """
 
     ok: bool
@@ -273,6 +277,8 @@ class AuditReport:
     members: tuple[MemberSummary, ...] = ()
     curves: Curves = Curves()
     funded_wei: int = 0
+    surplus_wei: int = 0
+    config: bytes = b""
 
     def as_json(self) -> dict[str, Any]:
         """The report as JSON values."""
@@ -288,7 +294,9 @@ class AuditReport:
             "artifacts": {
                 name: "0x" + keccak(artifacts.load(name).deployed_bytecode).hex() for name in artifacts.NAMES
             },
+            "config": "0x" + self.config.hex(),
             "funded_wei": self.funded_wei,
+            "surplus_wei": self.surplus_wei,
             "members": [asdict(member) for member in self.members],
             "curves": asdict(self.curves),
         }
