@@ -177,7 +177,8 @@ class RoundsAudit(Replay):
         self._last_digest = whole if is_stored else stored.digest
         self._last_model = result.model
         if self._watcher is not None:
-            self._watcher(CheckedRound(result, is_stored, roster, self._registry.names))
+            place = self._deployment.chain_id, self._deployment.ledger
+            self._watcher(CheckedRound(result, is_stored, roster, self._registry.names, *place))
 
     def _check_marks(self, result: RoundResult, marks: int, round_id: int) -> None:
         is_abandoned = bool(marks & OF_ABANDONED)

@@ -42,12 +42,15 @@ class CheckedRound:
         is_stored: the ledger keeps this very result's digest.
         roster: the one that made it; None if there was none.
         names: of everybody who was a member by then, by roster index.
+        chain_id, ledger: for which results and statements are signed.
     """
 
     result: RoundResult
     is_stored: bool
     roster: KnownRoster | None
     names: tuple[str, ...]
+    chain_id: int
+    ledger: str
 
 
 Watcher = Callable[[CheckedRound], None]
