@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
+from typing import Final
+
 from ledger.approvals import Pause
 from ledger.audit_deployment import Deployment
 from ledger.audit_registry import RegistryAudit
@@ -12,9 +15,12 @@ from ledger.replay import Replay
 from ledger.rosters import count_signatures
 from ledger.trail import Event, Trail
 
+MAX_PAUSES: Final = 10_000
+"""A pause costs the signatures of a quorum; a hostile endpoint could tell of any number."""
+
 
 class PausesAudit(Replay):
-    """Replays the ledger's pauses alone, as far as asked: the vault asks about times long after its rounds'."""
+    """Replays the ledger's pauses alone, and remembers them: the vault asks about later times than the rounds do."""
 
     def __init__(
         self, trail: Trail, deployment: Deployment, registry: RegistryAudit, echoes: Echoes, notebook: Notebook
@@ -24,23 +30,29 @@ class PausesAudit(Replay):
         self._deployment = deployment
         self._registry = registry
         self._echoes = echoes
-        self._count = self._until = 0
+        self._places: list[tuple[int, int]] = []
+        self._untils: list[int] = []
 
     def is_paused(self, event: Event) -> bool:
         """Whether rounds were paused when this happened."""
         self.advance(event.place)
-        return bool(self._until) and event.time < self._until
+        before = bisect_left(self._places, event.place)
+        return before > 0 and event.time < self._untils[before - 1]
 
     def finish(self) -> None:
         """Replays the rest and compares what comes of it with the ledger's storage."""
         self.advance()
-        for name, value in {"pauses": self._count, "pausedUntil": self._until}.items():
+        for name, value in {"pauses": len(self._untils), "pausedUntil": (self._untils or [0])[-1]}.items():
             self.notebook.expect("round.state", f"{name} in the ledger's storage", value, self.stored(name))
 
     def _on_paused(self, event: Event) -> None:
+        if len(self._untils) == MAX_PAUSES:
+            self.notebook.note("pause.terms", f"there are more than {MAX_PAUSES} pauses")
+            self.stop()
+            return
         number, until, config = (event.values[name] for name in ("number", "until", "config"))
         expect = self.notebook.expect
-        expect("pause.terms", "the number of a pause", self._count, number)
+        expect("pause.terms", "the number of a pause", len(self._untils), number)
         latest = event.time + MAX_PAUSE_SECONDS
         if until > latest:
             self.notebook.note("pause.terms", f"a pause lasts until {until}, the latest is {latest}")
@@ -52,4 +64,5 @@ class PausesAudit(Replay):
             signers, signatures = event.values["signers"], event.values["signatures"]
             count_signatures(self.notebook, "pause.approval", "a pause", digest, signers, signatures, roster)
         self._echoes.cause(event.tx, "pause", number, until)
-        self._count, self._until = number + 1, until
+        self._places.append(event.place)
+        self._untils.append(until)

@@ -8,17 +8,21 @@ from typing import Any, Final
 from eth_abi.abi import decode
 from eth_abi.exceptions import DecodingError
 from eth_hash.auto import keccak
+from eth_utils.address import to_checksum_address
 
 from ledger.connection import Connection, Key
 from ledger.cursor import START, Position, Step, advance
 from ledger.errors import ChainUnavailable, InvalidRoster, NoContract, ResultConflict, Reverted, TransactionFailed
 from ledger.finality import INSTANT, Finality
 from ledger.rewards import pack_scores, unpack_scores
-from ledger.types import Member, Roster, RoundRecord, RoundResult, VaultTerms
+from ledger.types import Member, Roster, RoundRecord, RoundResult, RoundState, VaultTerms
 
 RESULT_ABI: Final = "(uint64,uint8,uint8,bytes32,bytes32,uint256,bytes32,bytes32,bytes32,bytes32,uint128)"
 RECORDED_TOPIC: Final = keccak(f"RoundRecorded(uint64,bytes32,{RESULT_ABI},bytes,uint256,bytes)".encode())
 SPEC_TOPIC: Final = keccak(b"SpecAdopted(bytes32,bytes)")
+
+ROSTER_ABI: Final = ("uint256", "address", "uint64", "address[]", "uint256", "bytes32")
+"""What a roster's code holds: chain id, registry, version, signers, quorum, spec digest."""
 
 CALL_GAS: Final = 250_000
 """More than twice what `fund`, `activate` and `claim` with a proof for 64 members were measured to take."""
@@ -61,6 +65,7 @@ class LedgerClient:
         self._first_block = first_block
         self._finality = finality
         self._round_seen = (0, first_block)  # a round, and the block that recorded it
+        self._signers: dict[bytes, tuple[str, ...]] = {}  # by config digest, which binds them
 
     @property
     def chain_id(self) -> int:
@@ -106,6 +111,25 @@ class LedgerClient:
         except ValueError as error:
             raise InvalidRoster(f"the registry's roster cannot be used: {error}") from error
 
+    def signers_of(self, config: bytes) -> tuple[str, ...]:
+        """The signers of the roster with this config digest, by roster index, the zero address where a member is gone.
+
+        Raises:
+            ChainUnavailable: there was no such roster, or the endpoint shows another one.
+        """
+        if config not in self._signers:
+            code, _ = self._read(self._registry, "rosterOf", config)
+            answer = self._connection.request("eth_getCode", [code, "latest"])
+            try:
+                encoded = bytes.fromhex(answer.removeprefix("0x"))
+                signers = decode(list(ROSTER_ABI), encoded)[3]
+            except (AttributeError, ValueError, DecodingError) as error:
+                raise ChainUnavailable(f"the endpoint's answer to eth_getCode cannot be read: {error}") from error
+            if keccak(encoded) != config:
+                raise ChainUnavailable("the endpoint shows no roster with the config digest that a round names")
+            self._signers[config] = tuple(to_checksum_address(signer) for signer in signers)
+        return self._signers[config]
+
     def terms(self) -> VaultTerms:
         """What the vault pays."""
         return VaultTerms(
@@ -129,6 +153,10 @@ class LedgerClient:
     def recorded_at(self, round_id: int) -> int:
         """Time of the block that recorded the round, seconds since 1970; 0 while there is none."""
         return int(self._read(self._ledger, "recordedAt", round_id))
+
+    def round_state(self, round_id: int) -> RoundState:
+        """What has become of the round, at the time of the newest block."""
+        return RoundState(self._read(self._ledger, "stateOf", round_id))
 
     def active_round(self) -> int:
         """Round whose rewards can be claimed; 0 while none was activated: round 0 pays nothing."""
