@@ -129,8 +129,6 @@ class _FilesAudit:
 
     def add_to(self, shown: dict[str, Any]) -> None:
         """Add what was found to the report."""
-        from ledger.findings import Finding
-
         if self._records is not None:
             found = self._records.finish()
             shown["checked"] |= {"records": found.rounds, "statements": found.statements, "scores": found.scores}
@@ -140,10 +138,7 @@ class _FilesAudit:
             shown["model_of_rounds"] = self._model.rounds
             if not self._model.rounds:
                 self._notebook.note("model.unknown", f"{self._path} is the outcome of no recorded round")
-        shown["findings"] += [finding.as_json() for finding in self._notebook.findings]
-        if self._notebook.left_out:
-            more = Finding("findings.more", None, f"{self._notebook.left_out} more left out")
-            shown["findings"].append(more.as_json())
+        shown["findings"] += [finding.as_json() for finding in self._notebook.all_findings()]
         shown["ok"] = not shown["findings"]
 
 
