@@ -21,7 +21,7 @@ from gossip.messages import (
 )
 from gossip.pace import Pace
 from gossip.record import RoundRecord
-from gossip.results import is_signed, result_digest
+from gossip.results import is_history, is_signed, result_digest
 from gossip.session import Conduct, Identity, context_of
 from gossip.values import (
     SET,
@@ -29,6 +29,9 @@ from gossip.values import (
     SetValue,
     value_digest,
 )
+
+_WEI_BYTES = 16
+_UNBOUND = "it does not begin where the round before it ended"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +60,12 @@ def review(records: Sequence[RoundRecord], identity: Identity, find_blob: FindBl
 
     `identity` says who the members are; it is asked to sign nothing.  `random` is 32 bytes drawn now.
     """
-    record = records[0]
+    bound = [record for record in records if _is_bound(record, identity)]
+    if not bound:
+        # By another beginning, what honest members said in this round would look like a fault.
+        missed = frozenset(miss for each in records for miss in each.missed)
+        return Review((_UNBOUND,), frozenset(), missed, None, 0, 0)
+    record = bound[0]
     context = context_of(identity, record.start, Conduct(), Pace())
     layout = Layout.for_round(identity.parameters, identity.spec, record.start.round)
     envelopes = dict.fromkeys(envelope for each in records for envelope in each.statements)
@@ -66,7 +74,7 @@ def review(records: Sequence[RoundRecord], identity: Identity, find_blob: FindBl
     faults = evidence.faults(None if value is None else value_digest(value), random)
     blamed = {blame for each in records for blame in each.blamed}
     findings = [
-        *_of_beginning(record, identity),
+        *_of_beginning(records, bound, identity),
         *_of_statements(len(envelopes), len(evidence.statements)),
         *_of_set(evidence, value, record),
         *_of_scores(evidence, records, identity),
@@ -81,14 +89,35 @@ def review(records: Sequence[RoundRecord], identity: Identity, find_blob: FindBl
     return Review(tuple(findings), faults, missed, deals, len(evidence.statements), opened)
 
 
-def _of_beginning(record: RoundRecord, identity: Identity) -> Iterator[str]:
-    start, result = record.start, record.result
-    before = bytes(32) if start.previous is None else result_digest(start.previous)
-    model = bytes.fromhex(identity.spec.initial_model) if start.previous is None else start.previous.model
-    if (start.round, before, start.model) != (result.round, result.previous, model):
-        yield "it does not begin where the round before it ended"
-    if not is_signed(identity.committee, identity.domain, result, record.signatures):
-        yield "its result lacks the signatures of a quorum"
+def _is_bound(record: RoundRecord, identity: Identity) -> bool:
+    """Whether everything in the record's beginning follows from its result, which the ledger holds."""
+    start, result, size = record.start, record.result, len(identity.committee.signers)
+    if start.previous is None:
+        before, model, told = (
+            bytes(32),
+            bytes.fromhex(identity.spec.initial_model),
+            start.cumulative == (bytes(_WEI_BYTES),) * size,
+        )
+    else:
+        before, model = result_digest(start.previous), start.previous.model
+        # Another encoding of the same number would make every honest Open look false.
+        is_exact = all(len(wei) == _WEI_BYTES for wei in start.cumulative)
+        told = is_exact and identity.rewards_root(start.cumulative) == start.previous.rewards
+    is_next = (start.round, before, start.model) == (result.round, result.previous, model)
+    return is_next and told and is_history(start.previous, start.history)
+
+
+def _of_beginning(records: Sequence[RoundRecord], bound: Sequence[RoundRecord], identity: Identity) -> Iterator[str]:
+    if len(bound) < len(records):
+        yield _UNBOUND
+    committee = identity.committee
+    for record in records:
+        members = [member for member, _ in record.signatures]
+        if members != sorted(set(members)) or not is_signed(
+            committee, identity.domain, record.result, record.signatures
+        ):
+            yield "its result lacks the signatures of a quorum"
+            return
 
 
 def _of_statements(count: int, genuine: int) -> Iterator[str]:

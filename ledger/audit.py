@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from ledger.audit_deployment import audit_deployment
 from ledger.audit_disputes import DisputesAudit
+from ledger.audit_pauses import PausesAudit
 from ledger.audit_registry import RegistryAudit
-from ledger.audit_rounds import Progress, RoundsAudit, Work
+from ledger.audit_rounds import RoundsAudit
 from ledger.audit_vault import VaultAudit
 from ledger.connection import Connection
 from ledger.echoes import Echoes
 from ledger.finality import INSTANT, Finality
 from ledger.findings import AuditReport, Checked, Curves, Finding, MemberSummary, Notebook
+from ledger.rounds_seen import CheckedRound, Progress, Watcher, Work
 from ledger.trail import Trail
 from ledger.types import checked_address
 
-__all__ = ["AuditReport", "Checked", "Finding", "Progress", "audit"]
+__all__ = ["AuditReport", "Checked", "CheckedRound", "Finding", "Progress", "Watcher", "audit"]
+
+END: Final = (1 << 64, 0)
+"""A place behind every block."""
 
 
 def audit(
@@ -27,6 +32,7 @@ def audit(
     expect_chain_id: int | None = None,
     first_block: int = 0,
     finality: Finality = INSTANT,
+    watcher: Watcher | None = None,
 ) -> AuditReport:
     """What is wrong with the deployment behind `registry`, up to the newest final block.
 
@@ -41,6 +47,7 @@ def audit(
         expect_chain_id: chain id that the endpoint has to serve, if known.
         first_block: no event of the deployment is older.
         finality: which blocks count as final.
+        watcher: called with each round, in their order, as it was checked.
 
     Raises:
         ValueError: `registry` is no address.
@@ -49,10 +56,13 @@ def audit(
         NoContract: there is no code at the registry's address.
     """
     address = checked_address(registry)
-    return audit_trail(Trail(Connection(rpc_url, expect_chain_id), first_block, finality), address, progress)
+    trail = Trail(Connection(rpc_url, expect_chain_id), first_block, finality)
+    return audit_trail(trail, address, progress, watcher)
 
 
-def audit_trail(trail: Trail, registry: str, progress: Progress | None = None) -> AuditReport:
+def audit_trail(
+    trail: Trail, registry: str, progress: Progress | None = None, watcher: Watcher | None = None
+) -> AuditReport:
     """What is wrong with the deployment behind `registry`, as `trail` shows it.
 
     Raises:
@@ -65,14 +75,20 @@ def audit_trail(trail: Trail, registry: str, progress: Progress | None = None) -
     if deployment is not None:
         members = RegistryAudit(trail, deployment, notebook)
         echoes = Echoes()
-        rounds = RoundsAudit(trail, deployment, members, echoes, notebook, progress)
+        pauses = PausesAudit(trail, deployment, members, echoes, notebook)
+        rounds = RoundsAudit(trail, deployment, members, pauses, echoes, notebook, progress, watcher)
         disputes = DisputesAudit(trail, deployment, members, echoes, notebook)
-        vault = VaultAudit(trail, deployment, members, rounds, disputes, echoes, notebook)
-        for part in (vault, rounds, members):
+        vault = VaultAudit(trail, deployment, members, rounds, disputes, pauses, echoes, notebook)
+        vault.advance()
+        rounds.finish()
+        disputes.finish(rounds.marked)
+        for part in (vault, pauses, members):
             part.finish()
         for told in echoes.left():
             notebook.note("dispute.echo", told)
         seen = {"members": _summaries(members, rounds, vault), "funded_wei": vault.funded_wei}
+        seen |= {"surplus_wei": vault.surplus_wei, "config": members.newest_config(END)}
+        seen["asset"] = deployment.asset
         seen["curves"] = Curves(rounds.scored.points, rounds.earned.points, vault.paid.points)
     trail.confirm()
     return notebook.report(
@@ -87,6 +103,7 @@ def _summaries(members: RegistryAudit, rounds: RoundsAudit, vault: VaultAudit) -
         MemberSummary(
             name=name,
             account=account,
+            signer=members.signers[index],
             rounds_dealt=work.rounds_dealt,
             results_signed=work.results_signed,
             score_ppm=work.score_ppm,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from eth_hash.auto import keccak
 from eth_utils.address import to_checksum_address
@@ -13,6 +14,8 @@ from ledger.errors import NoContract
 from ledger.findings import Notebook
 from ledger.trail import Trail
 from ledger.types import VaultTerms, domain_separator
+
+_WINDOWS: Final = ("disputeWindowSeconds", "rulingSeconds")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,16 +73,21 @@ def audit_deployment(trail: Trail, registry: str, notebook: Notebook) -> Deploym
     if numbers is None:
         return None
 
+    unbonding, shortest = _number(numbers, "unbondingSeconds"), sum(_number(windows, name) for name in _WINDOWS) + 1
+    if unbonding < shortest:
+        text = f"a stake unbonds in {unbonding} seconds, the vault's constructor accepts {shortest} at least"
+        notebook.note("vault.terms", text)
+
     return Deployment(
         chain_id=trail.chain_id,
         registry=registry,
         ledger=ledger,
         vault=vault,
         terms=_terms(numbers, notebook),
-        windows=(_number(windows, "disputeWindowSeconds"), _number(windows, "rulingSeconds")),
+        windows=(_number(windows, _WINDOWS[0]), _number(windows, _WINDOWS[1])),
         disputes=disputes,
         asset=_address(numbers["asset"]),
-        unbonding_seconds=_number(numbers, "unbondingSeconds"),
+        unbonding_seconds=unbonding,
         bond_wei=_number(bond, "bondWei"),
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -15,11 +16,9 @@ from ledger.findings import Notebook
 from ledger.model_state import is_signed_by
 from ledger.replay import Replay
 from ledger.rosters import count_signatures
+from ledger.stored import OF_CHALLENGED, OF_DISMISSED, OF_VOID, read_record
 from ledger.trail import Event, Trail
 from ledger.types import EMPTY, RESULT_TYPE, ZERO_ADDRESS, RoundResult
-
-VOID: Final = 3
-"""The ledger's state of a round whose rewards a quorum found wrong."""
 
 _RESULT_TYPEHASH: Final = keccak(RESULT_TYPE.encode())
 
@@ -31,14 +30,17 @@ class _Contested:
     Attributes:
         recorded_at: when the ledger recorded it, as it stores.
         challenger: roster index of the member whose bond is locked for it; None if none is.
-        is_challenged: the ledger waits for a ruling, or waited until its time was over.
-        ruling: whether it is void; None while nobody ruled.
+        marks: what the ledger has to store of this.
     """
 
     recorded_at: int
     challenger: int | None = None
-    is_challenged: bool = False
-    ruling: bool | None = None
+    marks: int = 0
+
+    @property
+    def is_challenged(self) -> bool:
+        """The ledger waits for a ruling, or waited until its time was over."""
+        return bool(self.marks & OF_CHALLENGED)
 
 
 class DisputesAudit(Replay):
@@ -76,35 +78,25 @@ class DisputesAudit(Replay):
     def is_void(self, round_id: int) -> bool:
         """Whether a quorum ruled that the round's rewards are wrong."""
         contested = self._contested.get(round_id)
-        return contested is not None and bool(contested.ruling)
+        return contested is not None and bool(contested.marks & OF_VOID)
 
-    def finish(self) -> None:
-        """Goes through all events, then compares what comes of them with the storage of Disputes and the ledger."""
+    def finish(self, marked: Mapping[int, int]) -> None:
+        """Goes through all events, then compares what comes of them with storage; `marked` are the ledger's marks."""
         self.advance()
         self.notebook.expect("vault.terms", "the number of BondAdopted events", 1, self._bonds_seen)
-        ledger = self._deployment.ledger
         for round_id, contested in self._contested.items():
-            expect = self.notebook.expect
             locked = 0 if contested.challenger is None else contested.challenger + 1
-            expect(
-                "dispute.storage", "the challenger in storage", locked, self.stored("challengerOf", round_id), round_id
-            )
-            state = self.trail.view("RoundLedger", ledger, "stateOf", round_id)
-            what = "whether the ledger holds the round for void"
-            expect("dispute.storage", what, bool(contested.ruling), state == VOID, round_id)
-            ends = self.trail.view("RoundLedger", ledger, "finalAt", round_id)
-            expect(
-                "dispute.storage",
-                "when the round is final",
-                self.final_at(round_id, contested.recorded_at),
-                ends,
-                round_id,
-            )
+            found = self.stored("challengerOf", round_id)
+            self.notebook.expect("dispute.storage", "the challenger in storage", locked, found, round_id)
+        for round_id in sorted(marked.keys() | self._contested.keys()):
+            told, kept = self._contested.get(round_id), marked.get(round_id, 0)
+            what = "what the ledger's storage says of challenges and rulings"
+            self.notebook.expect("dispute.storage", what, 0 if told is None else told.marks, kept, round_id)
 
     def _of(self, round_id: int) -> _Contested:
         if round_id not in self._contested:
-            recorded_at = self.trail.view("RoundLedger", self._deployment.ledger, "recordedAt", round_id)
-            self._contested[round_id] = _Contested(recorded_at)
+            stored = read_record(self.trail, self._deployment.ledger, round_id)
+            self._contested[round_id] = _Contested(stored.recorded_at)
         return self._contested[round_id]
 
     def _on_bond(self, event: Event) -> None:
@@ -173,10 +165,9 @@ class DisputesAudit(Replay):
         if not self._registry.is_active(index):
             self.notebook.note("dispute.state", f"member {index}, which is not on the roster, challenged it", round_id)
         contested = self._of(round_id)
-        open_now = not contested.is_challenged and contested.ruling is None
-        if not open_now or not self._is_before(event, round_id):
+        if contested.marks or not self._is_before(event, round_id):
             self.notebook.note("dispute.state", "it was challenged when it could not be", round_id)
-        contested.challenger, contested.is_challenged = index, True
+        contested.challenger, contested.marks = index, contested.marks | OF_CHALLENGED
         self._echoes.cause(event.tx, "challenge", round_id)
         self._echoes.cause(event.tx, "bond", index, self._deployment.bond_wei)
 
@@ -185,12 +176,13 @@ class DisputesAudit(Replay):
         config = event.values["config"]
         self._check_quorum(event, f"the ruling on round {round_id}", RoundRuling(config, round_id, is_void, evidence))
         contested = self._of(round_id)
-        possible = contested.is_challenged or (is_void and contested.ruling is not True)
+        is_over = bool(contested.marks & OF_VOID)
+        possible = not is_over and (is_void or contested.is_challenged)
         if not possible or not self._is_before(event, round_id):
             self.notebook.note("dispute.state", "it was ruled on when it could not be", round_id)
         self._echoes.cause(event.tx, "ruling", round_id, is_void)
         self._release(event, contested, is_forfeited=not is_void)
-        contested.is_challenged, contested.ruling = False, is_void
+        contested.marks = contested.marks & ~OF_CHALLENGED | (OF_VOID if is_void else OF_DISMISSED)
 
     def _on_lapsed(self, event: Event) -> None:
         round_id = event.values["round"]
@@ -216,7 +208,7 @@ class DisputesAudit(Replay):
         contested.challenger = None
 
     def _is_before(self, event: Event, round_id: int) -> bool:
-        return self.trail.time_of(event.block) < self.final_at(round_id, self._of(round_id).recorded_at)
+        return event.time < self.final_at(round_id, self._of(round_id).recorded_at)
 
     def _check_quorum(self, event: Event, what: str, ruling: Approval) -> None:
         values: Any = event.values

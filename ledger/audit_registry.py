@@ -16,11 +16,11 @@ from ledger.audit_deployment import Deployment
 from ledger.findings import Notebook
 from ledger.model_registry import MAX_INDICES, MIN_MEMBERS, ROTATION_PERIOD_SECONDS, SPEC_DELAY_SECONDS
 from ledger.model_registry import MAX_MEMBERS as MAX_ACTIVE
-from ledger.model_state import Entry, recover_signer
+from ledger.model_state import Entry, is_signed_by
 from ledger.replay import Replay
 from ledger.rosters import KnownRoster, count_signatures
 from ledger.trail import Event, Trail
-from ledger.types import EMPTY, SIGNATURE_BYTES, ZERO_ADDRESS, compute_config_digest
+from ledger.types import EMPTY, ZERO_ADDRESS, compute_config_digest
 
 MAX_MEMBERS: Final = MAX_INDICES
 MAX_ROSTERS: Final = 10_000
@@ -73,6 +73,11 @@ class RegistryAudit(Replay):
     def names(self) -> tuple[str, ...]:
         """Of the members, by roster index."""
         return tuple(member.name for member in self._members)
+
+    @property
+    def signers(self) -> tuple[str, ...]:
+        """Address of each member's signer, by roster index, also of those who are gone."""
+        return tuple(member.signer for member in self._members)
 
     def is_active(self, index: int) -> bool:
         """Whether the member with this index is on the newest roster."""
@@ -155,8 +160,7 @@ class RegistryAudit(Replay):
         if not signature:
             return  # the account sent the transaction itself, which the contract alone can see
         digest = build(given.values["config"]).signing_digest(self._chain_id, self.address)
-        genuine = len(signature) == SIGNATURE_BYTES and recover_signer(digest, signature) == self.accounts[index]
-        if genuine:
+        if is_signed_by(self.accounts[index], digest, signature):
             self.notebook.checked.approvals += 1
         else:
             self.notebook.note("roster.approval", f"the account of member {index} did not sign {what}")
@@ -223,7 +227,7 @@ class RegistryAudit(Replay):
         self._begin(event)
         if not self._is_known(index):
             return
-        now = self.trail.time_of(event.block)
+        now = event.time
         if now < self._rotated_at.get(index, 0) + ROTATION_PERIOD_SECONDS:
             self.notebook.note("roster.rotation", f"member {index} rotated its keys twice within a day")
         self._rotated_at[index] = now
@@ -238,7 +242,7 @@ class RegistryAudit(Replay):
         expect = self.notebook.expect
         expect("spec.digest", "the digest in SpecProposed", keccak(spec), digest)
         expect("spec.delay", "the number of the proposed specification", self._proposals, number)
-        earliest = self.trail.time_of(event.block) + SPEC_DELAY_SECONDS
+        earliest = event.time + SPEC_DELAY_SECONDS
         expect("spec.delay", "from when on the specification may be adopted", earliest, until)
         self._proposals += 1
         self._proposed, self._adoptable_at = digest, until
@@ -258,7 +262,7 @@ class RegistryAudit(Replay):
         proposed, self._proposed = self._proposed, EMPTY
         if proposed != event.values["specDigest"]:
             self.notebook.note("spec.delay", "a specification was adopted that was not the last one proposed")
-        elif self.trail.time_of(event.block) < self._adoptable_at:
+        elif event.time < self._adoptable_at:
             self.notebook.note("spec.delay", "a specification was adopted before its delay was over")
 
     def _on_successor(self, event: Event) -> None:
@@ -293,6 +297,7 @@ class RegistryAudit(Replay):
         signers = tuple(
             member.signer if self.is_active(index) else ZERO_ADDRESS for index, member in enumerate(self._members)
         )
+        self._check_entries(version)
         quorum = 2 * count // 3 + 1
         expect, found = self.notebook.expect, event.values
         expect("roster.version", "the roster version", version, found["rosterVersion"])
@@ -311,6 +316,13 @@ class RegistryAudit(Replay):
         )
         if not self._spec_digest:
             self.notebook.note("spec.unreadable", f"no event tells of the spec of roster {version}")
+
+    def _check_entries(self, version: int) -> None:
+        active = [member for index, member in enumerate(self._members) if self.is_active(index)]
+        for name in ("account", "signer", "name", "peer_id"):
+            values = [getattr(member, name) for member in active]
+            if len(set(values)) < len(values) or not all(values) or ZERO_ADDRESS in values:
+                self.notebook.note("roster.member", f"two members of roster {version} have one {name}, or one has none")
 
     def _is_known(self, index: int) -> bool:
         known = self.is_active(index)

@@ -9,9 +9,10 @@ from eth_utils.address import to_checksum_address
 
 from ledger.audit_deployment import Deployment
 from ledger.audit_registry import RegistryAudit
-from ledger.audit_rounds import Rewards
 from ledger.findings import Notebook, shown
+from ledger.rounds_seen import Rewards
 from ledger.trail import Event, Trail
+from ledger.types import EMPTY
 
 
 @dataclass(slots=True)
@@ -69,6 +70,13 @@ class RevenueAudit:
         part.claimed_wei[index] += amount
         if (out := part.claimed_wei.total()) > part.paid_wei:
             self.notebook.note("revenue.share", f"{out} wei of revenue went out, {part.paid_wei} came in", round_id)
+
+    def leave(self, active: Rewards) -> None:
+        """Other rewards become active: for these nobody can pay any more, and who paid unseen is found now."""
+        if active.total_wei and active.round_id not in self._revenue:
+            found = self.trail.view("RewardVault", self.deployment.vault, "revenueOf", active.round_id)
+            nothing = (EMPTY, 0, 0, 0)
+            self.notebook.expect("revenue.storage", "the revenue in storage", nothing, found, active.round_id)
 
     def compare_with_storage(self) -> None:
         """Notes where the vault stores something else than its events tell."""

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from itertools import zip_longest
 from typing import Final
 
 from eth_hash.auto import keccak
 
-from ledger.approvals import Pause
 from ledger.audit_deployment import Deployment
+from ledger.audit_pauses import PausesAudit
 from ledger.audit_registry import RegistryAudit
 from ledger.echoes import Echoes
 from ledger.findings import Notebook
-from ledger.model_rounds import MAX_PAUSE_SECONDS
-from ledger.model_state import recover_signer
+from ledger.model_state import is_signed_by
 from ledger.replay import Replay
 from ledger.rewards import pay, rewards_root, unpack_scores
-from ledger.rosters import KnownRoster, count_signatures
+from ledger.rosters import KnownRoster
+from ledger.rounds_seen import CheckedRound, Progress, Rewards, Watcher, Work
+from ledger.stored import OF_ABANDONED, StoredRecord, read_record
 from ledger.thinned import Thinned
 from ledger.trail import Event, Trail
 from ledger.types import (
@@ -34,44 +34,10 @@ from ledger.types import (
     members_of,
 )
 
-Progress = Callable[[int, int], None]
-"""Called with the rounds that were checked and those there are."""
+MAX_MARKED: Final = 10_000
+"""Challenged rounds that are kept in mind; each cost somebody a bond, or a quorum its signatures."""
 
 _OUTCOMES: Final = (SETTLED, ABANDONED)
-
-
-@dataclass(frozen=True, slots=True)
-class Rewards:
-    """What members have earned after a round.
-
-    Attributes:
-        round_id: the round; -1 before the first.
-        root: as recorded.
-        total_wei: as recorded.
-        cumulative: wei by roster index, computed again; None where that was no longer possible.
-        block: where the round was recorded.
-    """
-
-    round_id: int
-    root: bytes
-    total_wei: int
-    cumulative: tuple[int, ...] | None
-    block: int
-
-
-@dataclass(slots=True)
-class Work:
-    """What one member did in all rounds.
-
-    Attributes:
-        rounds_dealt: settled training rounds whose sum holds its update.
-        results_signed: results that carry its valid signature.
-        score_ppm: sum of its scores.
-    """
-
-    rounds_dealt: int = 0
-    results_signed: int = 0
-    score_ppm: int = 0
 
 
 class RoundsAudit(Replay):
@@ -81,6 +47,7 @@ class RoundsAudit(Replay):
         rewards: after the last round that was checked.
         work: what each member did, by roster index.
         scored, earned: sums of the scores and of the rewards over the rounds, for whoever wants to see them.
+        marked: rounds that the ledger marks as challenged or ruled on, with these marks.
     """
 
     def __init__(
@@ -88,9 +55,11 @@ class RoundsAudit(Replay):
         trail: Trail,
         deployment: Deployment,
         registry: RegistryAudit,
+        pauses: PausesAudit,
         echoes: Echoes,
         notebook: Notebook,
         progress: Progress | None = None,
+        watcher: Watcher | None = None,
     ) -> None:
         checks = {
             "WindowsAdopted": self._on_windows,
@@ -102,20 +71,22 @@ class RoundsAudit(Replay):
         super().__init__(trail, "RoundLedger", deployment.ledger, notebook, checks)
         self._deployment = deployment
         self._registry = registry
+        self._pauses = pauses
         self._echoes = echoes
         self._progress = progress
+        self._watcher = watcher
         self._recorded: int = self.stored("nextRound")
         self._next = 0
         self._last_digest = EMPTY
         self._last_model: bytes | None = None
         self._windows_seen = 0
         self._last_version = 0
-        self._pauses = self._paused_until = 0
         self._awaits_scores: int | None = None  # dealers of the last settled training round without scores
         self.rewards = Rewards(-1, EMPTY, 0, (), 0)
         self.work: list[Work] = []
         self.scored = Thinned()
         self.earned = Thinned()
+        self.marked: dict[int, int] = {}
 
     def advance_through(self, round_id: int) -> None:
         """Checks the rounds up to and with this one."""
@@ -128,13 +99,8 @@ class RoundsAudit(Replay):
         """Checks the rest; notes those that are missing."""
         self.advance()
         self._skip_to(self._recorded)
-        expected = {
-            "recordingVersion": self._last_version,
-            "pauses": self._pauses,
-            "pausedUntil": self._paused_until,
-        }
-        for name, value in expected.items():
-            self.notebook.expect("round.state", f"{name} in the ledger's storage", value, self.stored(name))
+        what, found = "recordingVersion in the ledger's storage", self.stored("recordingVersion")
+        self.notebook.expect("round.state", what, self._last_version, found)
         self.notebook.expect("vault.terms", "the number of WindowsAdopted events", 1, self._windows_seen)
         self.notebook.checked.wei = sum(self.rewards.cumulative or ())
 
@@ -151,20 +117,7 @@ class RoundsAudit(Replay):
         self._echoes.effect(event.tx, "ruling", event.values["round"], event.values["isVoid"])
 
     def _on_paused(self, event: Event) -> None:
-        number, until, config = (event.values[name] for name in ("number", "until", "config"))
-        expect = self.notebook.expect
-        expect("pause.terms", "the number of a pause", self._pauses, number)
-        latest = self.trail.time_of(event.block) + MAX_PAUSE_SECONDS
-        if until > latest:
-            self.notebook.note("pause.terms", f"a pause lasts until {until}, the latest is {latest}")
-        newest = self._registry.newest_config(event.place)
-        expect("pause.approval", "the config digest under which a pause was signed", newest, config)
-        roster = self._registry.roster_of(newest, event.place)
-        if roster is not None:
-            digest = Pause(config, number, until).signing_digest(self._deployment.chain_id, self._deployment.ledger)
-            signers, signatures = event.values["signers"], event.values["signatures"]
-            count_signatures(self.notebook, "pause.approval", "a pause", digest, signers, signatures, roster)
-        self._pauses, self._paused_until = number + 1, until
+        self._echoes.effect(event.tx, "pause", event.values["number"], event.values["until"])
 
     def _on_recorded(self, event: Event) -> None:
         self._registry.advance(event.place)
@@ -186,7 +139,7 @@ class RoundsAudit(Replay):
             return
         span = f"round {self._next}" if round_id == self._next + 1 else f"rounds {self._next} to {round_id - 1}"
         self.notebook.note("round.missing", f"no event tells of {span}, which the ledger recorded", self._next)
-        self._last_digest = self._stored(round_id - 1)
+        self._last_digest = self._stored(round_id - 1).digest
         self._last_model = self._awaits_scores = None
         self._next = round_id
         self._lose_rewards()
@@ -194,14 +147,17 @@ class RoundsAudit(Replay):
     def _check(self, event: Event, round_id: int) -> None:
         result = RoundResult(*event.values["result"])
         stored = self._stored(round_id)
-        self._check_digest(result, event.values["digest"], stored, round_id)
-        if self._paused_until:
-            self._check_pause(event, round_id)
+        self._check_digest(result, event.values["digest"], stored.digest, round_id)
+        self._check_marks(result, stored.marks, round_id)
+        what, recorded_at = "when it was recorded, in the ledger's storage,", event.time
+        self.notebook.expect("round.state", what, recorded_at, stored.recorded_at, round_id)
+        if self._pauses.is_paused(event):
+            self.notebook.note("round.paused", "the round was recorded while rounds were paused", round_id)
         roster = self._registry.roster_of(result.config, event.place)
+        cumulative = None
         if roster is None:
             self.notebook.note("round.config", "the result names a roster that never was", round_id)
             self._lose_rewards()
-            self.rewards = Rewards(round_id, result.rewards, result.rewards_total, None, event.block)
         else:
             if roster.version < self._last_version:
                 old, newer = roster.version, self._last_version
@@ -211,15 +167,25 @@ class RoundsAudit(Replay):
             self._check_content(result, roster, round_id)
             self._check_signatures(result, roster, event.values["signers"], event.values["signatures"], round_id)
             scores = self._checked_scores(result, event.values["scores"], len(roster.signers), round_id)
-            self._check_rewards(result, scores, event.block, round_id)
-            self._count(result, scores, round_id)
+            cumulative = self._checked_rewards(result, scores, round_id)
+            self._count(result, scores, cumulative, round_id)
+        self.rewards = Rewards(
+            round_id, result.rewards, result.rewards_total, cumulative, event.block, stored.recorded_at
+        )
         whole = result.struct_hash()
-        self._last_digest = whole if whole[:STORED_BYTES] == stored else stored
+        is_stored = whole[:STORED_BYTES] == stored.digest
+        self._last_digest = whole if is_stored else stored.digest
         self._last_model = result.model
+        if self._watcher is not None:
+            place = self._deployment.chain_id, self._deployment.ledger
+            self._watcher(CheckedRound(result, is_stored, roster, self._registry.names, *place))
 
-    def _check_pause(self, event: Event, round_id: int) -> None:
-        if self.trail.time_of(event.block) < self._paused_until:
-            self.notebook.note("round.paused", "the round was recorded while rounds were paused", round_id)
+    def _check_marks(self, result: RoundResult, marks: int, round_id: int) -> None:
+        is_abandoned = bool(marks & OF_ABANDONED)
+        what = "whether the ledger keeps it for abandoned"
+        self.notebook.expect("round.state", what, result.outcome == ABANDONED, is_abandoned, round_id)
+        if marks & ~OF_ABANDONED and len(self.marked) < MAX_MARKED:
+            self.marked[round_id] = marks & ~OF_ABANDONED
 
     def _check_digest(self, result: RoundResult, told: bytes, stored: bytes, round_id: int) -> None:
         expect = self.notebook.expect
@@ -265,7 +231,7 @@ class RoundsAudit(Replay):
         digest = result.signing_digest(self._deployment.chain_id, self._deployment.ledger)
         for place, index in enumerate(members_of(signers)):
             signature = signatures[SIGNATURE_BYTES * place : SIGNATURE_BYTES * (place + 1)]
-            if recover_signer(digest, signature) == roster.signers[index]:
+            if is_signed_by(roster.signers[index], digest, signature):
                 self.notebook.checked.signatures += 1
                 self.work[index].results_signed += 1
             else:
@@ -289,23 +255,25 @@ class RoundsAudit(Replay):
                 self.notebook.note("score.stranger", f"members {strangers} have a score without an update", round_id)
         return scores
 
-    def _check_rewards(self, result: RoundResult, scores: Sequence[int] | None, block: int, round_id: int) -> None:
+    def _checked_rewards(
+        self, result: RoundResult, scores: Sequence[int] | None, round_id: int
+    ) -> tuple[int, ...] | None:
+        """Everybody's wei after this round; None where that cannot be computed, or is not what was signed."""
         if scores is not None:
             self._awaits_scores = None
         if result.kind == TRAINING and result.outcome == SETTLED:
             self._awaits_scores = result.dealers
         cumulative = self._cumulative(result, scores, len(self.work))
-        if cumulative is not None:
-            self.notebook.checked.leaves += len(cumulative)
-            right = self.notebook.expect(
-                "rewards.total", "the sum of the rewards", sum(cumulative), result.rewards_total, round_id
-            )
-            right &= self.notebook.expect(
-                "rewards.root", "the root of the rewards", rewards_root(cumulative), result.rewards, round_id
-            )
-            # What follows from a wrong sum is wrong as well; one finding says it.
-            cumulative = cumulative if right else None
-        self.rewards = Rewards(round_id, result.rewards, result.rewards_total, cumulative, block)
+        if cumulative is None:
+            return None
+        expect = self.notebook.expect
+        self.notebook.checked.leaves += len(cumulative)
+        what = "the sum of the rewards"
+        right = expect("rewards.total", what, sum(cumulative), result.rewards_total, round_id)
+        what = "the root of the rewards"
+        right &= expect("rewards.root", what, rewards_root(cumulative), result.rewards, round_id)
+        # What follows from a wrong sum is wrong as well; one finding says it.
+        return cumulative if right else None
 
     def _cumulative(self, result: RoundResult, scores: Sequence[int] | None, n: int) -> tuple[int, ...] | None:
         before = self.rewards.cumulative
@@ -314,23 +282,25 @@ class RoundsAudit(Replay):
         added = pay(self._deployment.terms, result.kind, result.outcome, result.dealers, scores, n)
         return tuple(old + new for old, new in zip_longest(before, added, fillvalue=0))
 
-    def _count(self, result: RoundResult, scores: Sequence[int] | None, round_id: int) -> None:
+    def _count(
+        self, result: RoundResult, scores: Sequence[int] | None, cumulative: Sequence[int] | None, round_id: int
+    ) -> None:
         if result.kind == TRAINING and result.outcome == SETTLED:
             for index in members_of(result.dealers & ((1 << len(self.work)) - 1)):
                 self.work[index].rounds_dealt += 1
         for work, score in zip(self.work, scores or (), strict=False):
             work.score_ppm += score
         self.scored.add(round_id, [work.score_ppm for work in self.work])
-        if self.rewards.cumulative is not None:
-            self.earned.add(round_id, self.rewards.cumulative)
+        if cumulative is not None:
+            self.earned.add(round_id, cumulative)
 
     def _lose_rewards(self) -> None:
         if self.rewards.cumulative is not None:
             self.notebook.note("rewards.unknown", "from here on, pay cannot be computed from the events", self._next)
         self.rewards = Rewards(self._next - 1, EMPTY, 0, None, 0)
 
-    def _stored(self, round_id: int) -> bytes:
-        return bytes(self.stored("resultDigest", round_id))
+    def _stored(self, round_id: int) -> StoredRecord:
+        return read_record(self.trail, self.address, round_id)
 
 
 def kind_of(round_id: int, training_rounds: int) -> int:

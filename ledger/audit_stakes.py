@@ -99,7 +99,7 @@ class StakesAudit:
         stake.staked = self._taken("asked for", index, stake.staked, amount)
         stake.unbonding += amount
         stake.release_at = event.values["releaseAt"]
-        earliest = self.trail.time_of(event.block) + self.deployment.unbonding_seconds
+        earliest = event.time + self.deployment.unbonding_seconds
         what = f"when the stake of member {index} is free"
         self.notebook.expect("stake.early", what, earliest, stake.release_at)
 
@@ -112,7 +112,7 @@ class StakesAudit:
         what = f"the account that the stake of member {index} went to"
         expect("stake.account", what, self.registry.accounts[index], found)
         expect("stake.amount", f"the stake that member {index} received", stake.unbonding, amount)
-        if self.trail.time_of(event.block) < stake.release_at:
+        if event.time < stake.release_at:
             self.notebook.note("stake.early", f"member {index} received its stake before its time was over")
         stake.unbonding = 0
 

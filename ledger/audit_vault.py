@@ -8,13 +8,15 @@ from eth_utils.address import to_checksum_address
 
 from ledger.audit_deployment import Deployment
 from ledger.audit_disputes import DisputesAudit
+from ledger.audit_pauses import PausesAudit
 from ledger.audit_registry import RegistryAudit
 from ledger.audit_revenue import RevenueAudit
-from ledger.audit_rounds import Rewards, RoundsAudit
+from ledger.audit_rounds import RoundsAudit
 from ledger.audit_stakes import StakesAudit
 from ledger.echoes import Echoes
 from ledger.findings import Notebook, shown
 from ledger.replay import Check, Replay
+from ledger.rounds_seen import Rewards
 from ledger.thinned import Thinned
 from ledger.trail import Event, Trail
 from ledger.types import EMPTY, ZERO_ADDRESS
@@ -26,6 +28,7 @@ class VaultAudit(Replay):
     Attributes:
         paid: sums of the payments over the rounds whose rewards were active.
         stakes, revenue: what is known of them so far.
+        surplus_wei: what the vault holds beyond what its events explain, once everything is known.
     """
 
     def __init__(
@@ -35,6 +38,7 @@ class VaultAudit(Replay):
         registry: RegistryAudit,
         rounds: RoundsAudit,
         disputes: DisputesAudit,
+        pauses: PausesAudit,
         echoes: Echoes,
         notebook: Notebook,
     ) -> None:
@@ -55,11 +59,13 @@ class VaultAudit(Replay):
         self._registry = registry
         self._rounds = rounds
         self._disputes = disputes
+        self._pauses = pauses
         self._terms_seen: Counter[str] = Counter()
         self._funded_wei = 0
         self._claimed_wei: Counter[int] = Counter()
         self._active = Rewards(0, EMPTY, 0, None, 0)
         self.paid = Thinned()
+        self.surplus_wei = 0
 
     @property
     def funded_wei(self) -> int:
@@ -80,7 +86,6 @@ class VaultAudit(Replay):
     def finish(self) -> None:
         """Goes through all events, then compares what comes of them with storage and balance."""
         self.advance()
-        self._disputes.finish()
         self._registry.advance()
         for name in ("TermsAdopted", "StakeTermsAdopted"):
             self.notebook.expect("vault.terms", f"the number of {name} events", 1, self._terms_seen[name])
@@ -120,14 +125,17 @@ class VaultAudit(Replay):
         if total < self._active.total_wei:
             self.notebook.note("root.order", "these rewards are less than those that were active before", round_id)
         self._check_is_final(event, recorded)
+        self.revenue.leave(self._active)
         self._active = Rewards(round_id, root, total, recorded.cumulative, event.block)
 
     def _check_is_final(self, event: Event, recorded: Rewards) -> None:
         round_id = recorded.round_id
+        if self._pauses.is_paused(event):
+            self.notebook.note("root.early", "these rewards became active while rounds were paused", round_id)
         if self._disputes.is_void(round_id):
             self.notebook.note("root.void", "rewards became active that a quorum had found wrong", round_id)
-        final_at = self._disputes.final_at(round_id, self.trail.time_of(recorded.block))
-        if self.trail.time_of(event.block) < final_at:
+        final_at = self._disputes.final_at(round_id, recorded.recorded_at)
+        if event.time < final_at:
             self.notebook.note("root.early", f"these rewards became active before {final_at}", round_id)
 
     def _on_claimed(self, event: Event) -> None:
@@ -167,13 +175,15 @@ class VaultAudit(Replay):
         for name, value in expected.items():
             self.notebook.expect("vault.storage", f"{name} in the vault's storage", value, stored(name))
         self.stakes.compare_with_storage()
+        self.revenue.leave(self._active)
         self.revenue.compare_with_storage()
         if claimed > self._active.total_wei:
             self.notebook.note("claim.sum", f"{claimed} wei were paid, {self._active.total_wei} are active")
         pool = self._funded_wei + self.stakes.slashed_wei - claimed
         owed = pool + self.stakes.held_wei + self.revenue.held_wei
         # Anybody can force coins on an address, so there may be more.
-        if (balance := self._balance()) < owed:
+        self.surplus_wei = (balance := self._balance()) - owed
+        if balance < owed:
             self.notebook.note("vault.balance", f"the vault holds {balance} wei, {owed} were paid in and not out")
 
     def _balance(self) -> int:

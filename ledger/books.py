@@ -10,7 +10,16 @@ from itertools import zip_longest
 from ledger.client import LedgerClient
 from ledger.errors import BooksMismatch
 from ledger.rewards import pay, rewards_root
-from ledger.types import CLOSING, SETTLED, TRAINING, RoundRecord, members_of
+from ledger.types import (
+    CLOSING,
+    SETTLED,
+    TRAINING,
+    ZERO_ADDRESS,
+    RoundRecord,
+    RoundResult,
+    RoundState,
+    members_of,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,11 +30,15 @@ class Entry:
         record: as its event tells it.
         pay_wei: what it added for each member, by roster index.
         recorded_at: time of its block, seconds since 1970.
+        members: roster indices of those who made it.
+        state: what has become of it.
     """
 
     record: RoundRecord
     pay_wei: tuple[int, ...]
     recorded_at: int
+    members: tuple[int, ...]
+    state: RoundState
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +90,26 @@ def compute_history(client: LedgerClient, last: int) -> list[Entry]:
         BooksMismatch: the rewards do not follow from the scores.
     """
     newest = deque(_paid(client), maxlen=last)
-    return [Entry(record, added, client.recorded_at(record.result.round)) for record, added, _ in newest]
+    return [_entry(client, record, added) for record, added, _ in newest]
+
+
+def _entry(client: LedgerClient, record: RoundRecord, added: tuple[int, ...]) -> Entry:
+    round_id, signers = record.result.round, client.signers_of(record.result.config)
+    members = tuple(index for index, signer in enumerate(signers) if signer != ZERO_ADDRESS)
+    return Entry(record, added, client.recorded_at(round_id), members, client.round_state(round_id))
+
+
+def compute_claimable(client: LedgerClient) -> tuple[RoundResult | None, tuple[int, ...]]:
+    """The newest round whose rewards can be claimed, None if there is none, and everybody's wei up to it.
+
+    Raises:
+        BooksMismatch: the rewards do not follow from the scores.
+    """
+    newest = _claimable_round(client, _first_waiting(client, client.next_round()))
+    for record, _, cumulative in _paid(client) if newest >= 0 else ():
+        if record.result.round == newest:
+            return record.result, cumulative
+    return None, ()
 
 
 def compute_books(client: LedgerClient) -> Books:
@@ -90,18 +122,18 @@ def compute_books(client: LedgerClient) -> Books:
     rounds, scores = [0] * len(members), [0] * len(members)
     earned = due = (0,) * len(members)
     count = client.next_round()
-    window = client.terms().dispute_window_seconds
-    first_waiting = _first_waiting(client, count, window)
+    first_waiting = _first_waiting(client, count)
+    newest = _claimable_round(client, first_waiting)
     for record, _, cumulative in _paid(client):
-        earned = (*cumulative, *[0] * (len(members) - len(cumulative)))
-        if record.result.round < first_waiting:
+        earned = _padded(cumulative, len(members))
+        if record.result.round == newest:
             due = earned
         if record.result.kind == TRAINING and record.result.outcome == SETTLED:
             for index in members_of(record.result.dealers):
                 rounds[index] += 1
         for index, score in enumerate(record.scores or ()):
             scores[index] += score
-    funded = client.funded_wei()
+    funded, window = client.funded_wei(), client.terms().dispute_window_seconds
     return Books(
         rounds=count,
         balances=tuple(
@@ -112,7 +144,7 @@ def compute_books(client: LedgerClient) -> Books:
                 earned_wei=earned[index],
                 claimed_wei=(claimed := client.claimed_wei(index)),
                 due_wei=max(0, due[index] - claimed),
-                waiting_wei=earned[index] - due[index],
+                waiting_wei=earned[index] - max(due[index], claimed),
             )
             for index, member in enumerate(members)
         ),
@@ -166,22 +198,26 @@ def _paid(client: LedgerClient) -> Iterator[tuple[RoundRecord, tuple[int, ...], 
     """Each record, what it added for each member, and what they then had earned."""
     terms = client.terms()
     cumulative: tuple[int, ...] = ()
-    sizes = {period.config: len(period.signers) for period in client.periods()}
     for record in client.records():
-        result = record.result
+        result, n = record.result, len(client.signers_of(record.result.config))
         try:
-            added = pay(terms, result.kind, result.outcome, result.dealers, record.scores, sizes[result.config])
-        except (ValueError, KeyError) as error:
+            added = pay(terms, result.kind, result.outcome, result.dealers, record.scores, n)
+        except ValueError as error:
             raise BooksMismatch(result.round) from error
-        # Roster indices are never given up, so that whoever was admitted since then comes behind the others.
         cumulative = tuple(old + new for old, new in zip_longest(cumulative, added, fillvalue=0))
         if result.rewards != rewards_root(cumulative):
             raise BooksMismatch(result.round)
         yield record, added, cumulative
 
 
-def _first_waiting(client: LedgerClient, count: int, window_seconds: int) -> int:
+def _padded(amounts: tuple[int, ...], count: int) -> tuple[int, ...]:
+    """With nothing for those who were admitted later."""
+    return (*amounts, *(0,) * (count - len(amounts)))
+
+
+def _first_waiting(client: LedgerClient, count: int) -> int:
     """The first round whose dispute window is open; times ascend, so that few have to be asked for."""
+    window_seconds = client.terms().dispute_window_seconds
     now, low, high = client.block_timestamp(), 0, count
     while low < high:
         middle = (low + high) // 2
@@ -190,3 +226,11 @@ def _first_waiting(client: LedgerClient, count: int, window_seconds: int) -> int
         else:
             high = middle
     return low
+
+
+def _claimable_round(client: LedgerClient, first_waiting: int) -> int:
+    """The newest round before this one that is neither void nor waits for a ruling; -1 if there is none."""
+    found = first_waiting - 1
+    while found >= 0 and not client.round_state(found).is_over:
+        found -= 1
+    return found

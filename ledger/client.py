@@ -8,14 +8,15 @@ from typing import Any, Final
 from eth_abi.abi import decode
 from eth_abi.exceptions import DecodingError
 from eth_hash.auto import keccak
+from eth_utils.address import to_checksum_address
 
 from ledger.connection import Connection, Key
 from ledger.cursor import START, Position, Step, advance
 from ledger.errors import ChainUnavailable, InvalidRoster, NoContract, ResultConflict, Reverted, TransactionFailed
 from ledger.finality import INSTANT, Finality
-from ledger.periods import SPEC_TOPIC, Period, Periods
+from ledger.periods import ROSTER_ABI, SPEC_TOPIC, Period, Periods
 from ledger.rewards import pack_scores, unpack_scores
-from ledger.types import Member, Roster, RoundRecord, RoundResult, VaultTerms
+from ledger.types import Member, Roster, RoundRecord, RoundResult, RoundState, VaultTerms
 
 RESULT_ABI: Final = "(uint64,uint8,uint8,bytes32,bytes32,uint256,bytes32,bytes32,bytes32,bytes32,uint128)"
 RECORDED_TOPIC: Final = keccak(f"RoundRecorded(uint64,bytes32,{RESULT_ABI},bytes,uint256,bytes)".encode())
@@ -62,6 +63,7 @@ class LedgerClient:
         self._finality = finality
         self._periods = Periods(self._connection, self._registry, self._ledger, first_block)
         self._round_seen = (0, first_block)  # a round, and the block that recorded it
+        self._signers: dict[bytes, tuple[str, ...]] = {}  # by config digest, which binds them
 
     @property
     def chain_id(self) -> int:
@@ -111,6 +113,25 @@ class LedgerClient:
         """Every version of roster and spec up to the newest final block, oldest first."""
         return self._periods.until(self._connection.block_number(self._finality))
 
+    def signers_of(self, config: bytes) -> tuple[str, ...]:
+        """The signers of the roster with this config digest, by roster index, the zero address where a member is gone.
+
+        Raises:
+            ChainUnavailable: there was no such roster, or the endpoint shows another one.
+        """
+        if config not in self._signers:
+            code, _ = self._read(self._registry, "rosterOf", config)
+            answer = self._connection.request("eth_getCode", [code, "latest"])
+            try:
+                encoded = bytes.fromhex(answer.removeprefix("0x"))
+                signers = decode(list(ROSTER_ABI), encoded)[3]
+            except (AttributeError, ValueError, DecodingError) as error:
+                raise ChainUnavailable(f"the endpoint's answer to eth_getCode cannot be read: {error}") from error
+            if keccak(encoded) != config:
+                raise ChainUnavailable("the endpoint shows no roster with the config digest that a round names")
+            self._signers[config] = tuple(to_checksum_address(signer) for signer in signers)
+        return self._signers[config]
+
     def terms(self) -> VaultTerms:
         """What the vault pays."""
         return VaultTerms(
@@ -134,6 +155,10 @@ class LedgerClient:
     def recorded_at(self, round_id: int) -> int:
         """Time of the block that recorded the round, seconds since 1970; 0 while there is none."""
         return int(self._read(self._ledger, "recordedAt", round_id))
+
+    def round_state(self, round_id: int) -> RoundState:
+        """What has become of the round, at the time of the newest block."""
+        return RoundState(self._read(self._ledger, "stateOf", round_id))
 
     def active_round(self) -> int:
         """Round whose rewards can be claimed; 0 while none was activated: round 0 pays nothing."""

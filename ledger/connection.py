@@ -43,6 +43,7 @@ from ledger.errors import (
     WrongChain,
 )
 from ledger.finality import INSTANT, Finality
+from ledger.hurried import hurry
 from ledger.pages import Pages
 from ledger.sending import Sender
 from ledger.stack import guard_stack
@@ -153,9 +154,9 @@ class _Provider(HTTPProvider):
         deadline = time.monotonic() + REQUEST_SECONDS
         sessions = self._request_session_manager
         body = bytearray()
-        with sessions.get_response_from_post_request(
-            cast(URI, self.endpoint_uri), data=request_data, stream=True, **self.get_request_kwargs()
-        ) as response:
+        uri = cast(URI, self.endpoint_uri)
+        session = hurry(sessions.cache_and_return_session(uri, request_timeout=REQUEST_SECONDS), REQUEST_SECONDS)
+        with session.post(uri, data=request_data, stream=True, **self.get_request_kwargs()) as response:
             response.raise_for_status()
             if response.headers.get("Content-Encoding", "identity") != "identity":
                 # A few bytes could unpack to more than the memory holds.

@@ -119,6 +119,8 @@ class DevChain:
             return self._ahead_seconds
         if method == "eth_getLogs":
             return self._logs.find(params[0])
+        if method == "eth_getStorageAt":
+            params = _storage_place(params)
         if method in _TIMED or self._is_stale(method, params):
             self._set_time()
         if self._is_stale(method, params):
@@ -283,6 +285,12 @@ def _seconds(params: list[Any]) -> int:
     if not 0 <= seconds < 2**32:
         raise ValueError(f"time goes forward by less than 2^32 seconds, found {seconds}")
     return seconds
+
+
+def _storage_place(params: list[Any]) -> list[Any]:
+    """Address, slot and block as eth-tester wants them: a slot without leading zeros, a block that is no hex."""
+    address, slot, block = params
+    return [address, hex(int(slot, 16)), int(block, 16) if str(block).startswith("0x") else block]
 
 
 def _revert_data(reason: str) -> bytes:

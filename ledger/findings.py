@@ -10,6 +10,7 @@ from eth_hash.auto import keccak
 
 from ledger import artifacts
 from ledger.thinned import Point
+from ledger.types import ZERO_ADDRESS
 
 MAX_FINDINGS: Final = 100
 """Of one kind: a hostile endpoint could fill the memory with false rounds, or drown in them what matters."""
@@ -218,6 +219,7 @@ class MemberSummary:
         revenue_wei: what it received of what others paid for the model.
         staked_wei: its stake, in whatever state.
         is_active: it has not left or been removed.
+        signer: address of the key that it signs with, as the registry holds it last.
     """
 
     name: str
@@ -230,6 +232,7 @@ class MemberSummary:
     revenue_wei: int = 0
     staked_wei: int = 0
     is_active: bool = True
+    signer: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,6 +263,9 @@ class AuditReport:
         members: by roster index.
         curves: what became of the members over the rounds.
         funded_wei: what was ever paid into the vault.
+        surplus_wei: what the vault holds beyond what its events explain: anybody can send coins there.
+        asset: the token that the vault pays in; the zero address for the chain's own coin.
+        config: config digest of the newest roster, by which members can say whether it is theirs.
     """
 
     ok: bool
@@ -273,6 +279,9 @@ class AuditReport:
     members: tuple[MemberSummary, ...] = ()
     curves: Curves = Curves()
     funded_wei: int = 0
+    surplus_wei: int = 0
+    asset: str = ZERO_ADDRESS
+    config: bytes = b""
 
     def as_json(self) -> dict[str, Any]:
         """The report as JSON values."""
@@ -288,7 +297,10 @@ class AuditReport:
             "artifacts": {
                 name: "0x" + keccak(artifacts.load(name).deployed_bytecode).hex() for name in artifacts.NAMES
             },
+            "config": "0x" + self.config.hex(),
+            "asset": self.asset,
             "funded_wei": self.funded_wei,
+            "surplus_wei": self.surplus_wei,
             "members": [asdict(member) for member in self.members],
             "curves": asdict(self.curves),
         }
@@ -318,11 +330,15 @@ class Notebook:
         self.note(code, f"{what} is {shown(found)}, expected {shown(expected)}", round_id)
         return False
 
+    def all_findings(self) -> tuple[Finding, ...]:
+        """Those that were kept, and how many were not."""
+        more = [Finding("findings.more", None, f"{self.left_out} more left out")] if self.left_out else []
+        return (*self.findings, *more)
+
     def report(self, chain_id: int, registry: str, block: int, **rest: Any) -> AuditReport:
         """Everything gathered, with the `rest` of the report's attributes."""
-        if self.left_out:
-            self.findings.append(Finding("findings.more", None, f"{self.left_out} more left out"))
-        return AuditReport(not self.findings, chain_id, registry, block, self.checked, tuple(self.findings), **rest)
+        found = self.all_findings()
+        return AuditReport(not found, chain_id, registry, block, self.checked, found, **rest)
 
 
 def _code_digest(name: str) -> str:

@@ -276,8 +276,9 @@ def recover_signer(digest: bytes, signature: bytes) -> str:
 
 
 def is_signed_by(address: str, digest: bytes, signature: bytes) -> bool:
-    """Whether it is this address's 64-byte signature."""
-    return len(signature) == SIGNATURE_BYTES and recover_signer(digest, signature) == address
+    """Whether it is this address's 64-byte signature; nobody's is the zero address's, to which garbage recovers."""
+    is_whole = len(signature) == SIGNATURE_BYTES and address != ZERO_ADDRESS
+    return is_whole and recover_signer(digest, signature) == address
 
 
 def _split(signatures: bytes) -> Iterator[bytes]:

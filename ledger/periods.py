@@ -16,8 +16,8 @@ from ledger.errors import ChainUnavailable
 
 ROSTER_TOPIC: Final = keccak(b"RosterChanged(uint64,bytes32,uint256,uint256)")
 SPEC_TOPIC: Final = keccak(b"SpecAdopted(bytes32,bytes)")
-_CODE: Final = ("uint256", "address", "uint64", "address[]", "uint256", "bytes32")
-_UINT64: Final = 2**64
+ROSTER_ABI: Final = ("uint256", "address", "uint64", "address[]", "uint256", "bytes32")
+"""What a roster's code holds: chain id, registry, version, signers, quorum, spec digest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +81,7 @@ class Periods:
         # The code is what its digest binds, so that nobody needs to be believed about the roster.
         if keccak(code) != config or found != version:
             raise ChainUnavailable(f"the endpoint shows roster {found} where version {version} of the registry is due")
-        _, _, _, signers, _, spec = _decoded(_CODE, code)
+        _, _, _, signers, _, spec = _decoded(ROSTER_ABI, code)
         if spec not in self._specs:
             raise ChainUnavailable(f"the endpoint has no event with the spec that roster {version} names")
         block = int(log["blockNumber"])

@@ -16,17 +16,18 @@ class Replay:
 
     Args:
         checks: what to do with an event, by its name; there has to be one for each of the contract's events.
+        only: name of the one event to ask about; "" for all.
     """
 
     def __init__(
-        self, trail: Trail, contract: str, address: str, notebook: Notebook, checks: Mapping[str, Check]
+        self, trail: Trail, contract: str, address: str, notebook: Notebook, checks: Mapping[str, Check], only: str = ""
     ) -> None:
         self.trail = trail
         self.address = address
         self.notebook = notebook
         self.checks = dict(checks)
         self._contract = contract
-        self._events = trail.events(contract, address)
+        self._events = trail.events(contract, address, only)
         self._waiting: Event | None = None
         self._is_over = False
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ledger.findings import Notebook
-from ledger.model_state import recover_signer
+from ledger.model_state import is_signed_by
 from ledger.types import SIGNATURE_BYTES, members_of
 
 
@@ -43,7 +43,7 @@ def count_signatures(
         return
     for place, index in enumerate(members_of(signers)):
         signature = signatures[SIGNATURE_BYTES * place : SIGNATURE_BYTES * (place + 1)]
-        if recover_signer(digest, signature) == roster.signers[index]:
+        if is_signed_by(roster.signers[index], digest, signature):
             notebook.checked.approvals += 1
         else:
             notebook.note(code, f"the signature of member {index} for {what} is not that member's")

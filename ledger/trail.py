@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any, Final
 
@@ -29,6 +29,9 @@ MAX_PAGE_LOGS: Final = 20_000
 MAX_BLOCK: Final = 2**33
 """A block every ten milliseconds for three years; to look through more would take for ever."""
 
+MAX_HEADERS: Final = 32
+"""That are kept in mind: the contracts' events are read side by side, and one transaction makes several."""
+
 TRIES: Final = 3
 PAUSE_SECONDS: Final = 0.5
 """Public endpoints refuse for a moment who asks too fast."""
@@ -47,6 +50,8 @@ class Event:
         block: number of its block.
         tx: hash of its transaction, 0x and 64 hex digits.
         index: its place among the logs of its block.
+        block_hash: of its block.
+        time: of its block, seconds since 1970.
     """
 
     name: str
@@ -54,6 +59,8 @@ class Event:
     block: int = 0
     tx: str = ""
     index: int = 0
+    block_hash: bytes = b""
+    time: int = 0
 
     @property
     def place(self) -> tuple[int, int]:
@@ -109,6 +116,11 @@ def _view(contract: str, name: str) -> tuple[bytes, tuple[str, ...], tuple[str, 
     raise KeyError(f"{contract} has no function {name}")
 
 
+@cache
+def _slot(contract: str, name: str) -> int:
+    return next(int(part["slot"]) for part in artifacts.load(contract).storage if part["name"] == name)
+
+
 class Trail:
     """Reads one deployment as it was after block `block`.
 
@@ -132,7 +144,7 @@ class Trail:
         header = self._header(self.block)
         self.block_hash = data(header.get("hash"), 32)
         self.block_time = quantity(header.get("timestamp"))
-        self._timed = self.block, self.block_time  # the block that was asked about last
+        self._headers = {self.block: (self.block_hash, self.block_time)}
 
     def confirm(self) -> None:
         """To be called at the end: was everything read from one and the same history?
@@ -144,12 +156,6 @@ class Trail:
             raise ChainUnavailable(
                 f"block {self.block} was replaced while it was audited: audit again, up to a block that is final"
             )
-
-    def time_of(self, block: int) -> int:
-        """Time of the block with this number, seconds since 1970."""
-        if self._timed[0] != block:
-            self._timed = block, quantity(self._header(block).get("timestamp"))
-        return self._timed[1]
 
     def code(self, address: str) -> bytes:
         """The code at `address`."""
@@ -167,6 +173,11 @@ class Trail:
         """
         call = {"to": token, "data": "0x" + (keccak(b"balanceOf(address)")[:4] + encode(["address"], [holder])).hex()}
         return int.from_bytes(data(self._ask("eth_call", call, hex(self.block)), 32), "big")
+
+    def mapped(self, contract: str, address: str, name: str, key: int) -> bytes:
+        """The 32 bytes that the contract's storage holds in the mapping `name` for this number."""
+        slot = keccak(encode(["uint256", "uint256"], [key, _slot(contract, name)]))
+        return quantity(self._ask("eth_getStorageAt", address, "0x" + slot.hex(), hex(self.block))).to_bytes(32, "big")
 
     def view(self, contract: str, address: str, name: str, *args: object) -> Any:
         """What the contract's function returns; several values come as a tuple.
@@ -186,16 +197,17 @@ class Trail:
             raise ChainUnavailable(f"the endpoint's answer to {contract}.{name} is none that the contract gives")
         return values[0] if len(values) == 1 else values
 
-    def events(self, contract: str, address: str) -> Iterator[Event]:
-        """The contract's events, oldest first, page by page.
+    def events(self, contract: str, address: str, only: str = "") -> Iterator[Event]:
+        """The contract's events, or those of one name, oldest first, page by page.
 
         A log that the contract cannot have written comes as an event without a name.
         """
         last = (-1, -1)
         pages = Pages(self._first_block, self.block)
+        topics = ["0x" + topic.hex() for topic, kind in event_types(contract).items() if kind.name == only]
         while (span := pages.span()) is not None:
             try:
-                page = self._page(address, *span)
+                page = self._page(address, topics, *span)
             except (TransactionFailed, AnswerTooLarge, NoAnswer) as error:
                 pages.refused(_unavailable("eth_getLogs", error))
                 continue
@@ -206,10 +218,23 @@ class Trail:
                     yield Event("", {"reason": f"a log of block {place[0]} is out of order, or outside its page"})
                     continue
                 last = place
-                yield event
+                yield self._timed(event) if event.name else event
 
-    def _page(self, address: str, first_block: int, last_block: int) -> list[object]:
-        wanted = {"address": address, "fromBlock": hex(first_block), "toBlock": hex(last_block)}
+    def _timed(self, event: Event) -> Event:
+        """The event with the time of its block; without its name if the block's header has another hash."""
+        if event.block not in self._headers:
+            header = self._header(event.block)
+            self._headers[event.block] = data(header.get("hash"), 32), quantity(header.get("timestamp"))
+        block_hash, time_seconds = self._headers[event.block]
+        if len(self._headers) > MAX_HEADERS:
+            del self._headers[next(iter(self._headers))]
+        if block_hash != event.block_hash:
+            return Event("", {"reason": f"block {event.block} has another hash in its header"}, block=event.block)
+        return replace(event, time=time_seconds)
+
+    def _page(self, address: str, topics: list[str], first_block: int, last_block: int) -> list[object]:
+        wanted: dict[str, Any] = {"address": address, "fromBlock": hex(first_block), "toBlock": hex(last_block)}
+        wanted |= {"topics": topics} if topics else {}
         # A long span is rather made shorter than asked about again.
         page = self._request("eth_getLogs", [wanted], tries=TRIES if last_block - first_block < FIRST_BLOCKS else 1)
         if not isinstance(page, list) or len(page) > MAX_PAGE_LOGS:
@@ -263,8 +288,9 @@ def _read_log(contract: str, address: str, log: object) -> tuple[Event, tuple[in
             raise ValueError("it was removed from the chain")
         if to_checksum_address(data(log.get("address"), 20)) != address:
             raise ValueError("it is another contract's")
-        tx = data(log.get("transactionHash"), 32)
-        return Event(*_decoded(contract, log), block=place[0], tx="0x" + tx.hex(), index=place[1]), place
+        tx, block_hash = (data(log.get(name), 32) for name in ("transactionHash", "blockHash"))
+        name, values = _decoded(contract, log)
+        return Event(name, values, place[0], "0x" + tx.hex(), place[1], block_hash), place
     except (DecodingError, ValueError, OverflowError, ChainUnavailable) as error:
         return Event("", {"reason": str(error)}, block=place[0]), place
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from enum import IntEnum
 from functools import lru_cache
 from typing import Final
 
@@ -260,6 +261,22 @@ class RoundResult:
     def signing_digest(self, chain_id: int, ledger: str) -> bytes:
         """The 32 bytes that members sign for the RoundLedger at `ledger`."""
         return keccak(b"\x19\x01" + domain_separator(chain_id, ledger) + self.struct_hash())
+
+
+class RoundState(IntEnum):
+    """What has become of a round, in the ledger's numbers."""
+
+    NONE = 0
+    OPEN = 1
+    DISPUTED = 2
+    VOID = 3
+    FINAL = 4
+    ABANDONED = 5
+
+    @property
+    def is_over(self) -> bool:
+        """Whether its rewards can become active."""
+        return self in (RoundState.FINAL, RoundState.ABANDONED)
 
 
 @dataclass(frozen=True, slots=True)

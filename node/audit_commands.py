@@ -14,8 +14,8 @@ from node.commands import read_hex_key
 from node.errors import EXIT_AUDIT, ConfigError
 
 if TYPE_CHECKING:
-    from ledger.client import LedgerClient
     from ledger.finality import Finality
+    from ledger.rounds_seen import CheckedRound
 
 MAX_REPORT_BYTES: Final = 16 << 20
 
@@ -33,6 +33,9 @@ class Files:
     model: Path | None = None
 
 
+NO_FILES: Final = Files()
+
+
 def audit(
     rpc: str,
     registry: str,
@@ -42,19 +45,26 @@ def audit(
     chain_id: int | None = None,
     from_block: int = 0,
     finality: str = "instant",
-    given: Files | None = None,
+    given: Files = NO_FILES,
 ) -> None:
     """Print what was checked; exit 3 with every finding named if something does not fit."""
     from ledger.attest import sign_report
     from ledger.audit import audit as check
-    from ledger.client import LedgerClient
 
     wanted, key = parse_finality(finality), None if sign is None else read_hex_key(sign)
+    files = _FilesAudit(given)
     with _progress() as on_round:
-        report = check(rpc, registry, on_round, expect_chain_id=chain_id, first_block=from_block, finality=wanted)
+        report = check(
+            rpc,
+            registry,
+            on_round,
+            expect_chain_id=chain_id,
+            first_block=from_block,
+            finality=wanted,
+            watcher=files.on_round,
+        )
     shown: dict[str, Any] = report.as_json()
-    if given is not None:
-        _audit_files(LedgerClient(rpc, registry, expect_chain_id=chain_id), given, shown)
+    files.add_to(shown)
     signed = {} if key is None else sign_report(shown, key)
     if html is not None:
         _write_page(html, shown, signed)
@@ -96,22 +106,41 @@ def parse_finality(text: str) -> Finality:
         raise ConfigError(f"--finality: {error}") from error
 
 
-def _audit_files(client: LedgerClient, given: Files, shown: dict[str, Any]) -> None:
-    """Add to a report what is found in files that members hand out."""
-    from ledger.findings import Notebook
-    from node.audit_records import audit_model, audit_records
+class _FilesAudit:
+    """Examines what members hand out, round by round while the ledger is audited.
 
-    notebook = Notebook()
-    if given.records is not None:
-        found = audit_records(given.records, client, notebook)
-        shown["checked"] |= {"records": found.rounds, "statements": found.statements, "scores": found.scores}
-        shown |= {"faults": found.faults, "missed": found.missed, "abandoned": found.abandoned}
-    if given.model is not None:
-        shown["model_of_rounds"] = audit_model(given.model, client)
-        if not shown["model_of_rounds"]:
-            notebook.note("model.unknown", f"{given.model} is the outcome of no recorded round")
-    shown["findings"] += [finding.as_json() for finding in notebook.findings]
-    shown["ok"] = not shown["findings"]
+    It asks the endpoint nothing of its own: which result and which roster a round has, the audit has checked.
+    """
+
+    def __init__(self, given: Files) -> None:
+        from ledger.findings import Notebook
+        from node.audit_records import ModelAudit, RecordsAudit
+
+        self._notebook = Notebook()
+        self._path = given.model
+        self._records = None if given.records is None else RecordsAudit(given.records, self._notebook)
+        self._model = None if given.model is None else ModelAudit(given.model)
+
+    def on_round(self, checked: CheckedRound) -> None:
+        """One more round of the ledger was checked."""
+        for part in (self._records, self._model):
+            if part is not None:
+                part.on_round(checked)
+
+    def add_to(self, shown: dict[str, Any]) -> None:
+        """Add what was found to the report."""
+        if self._records is not None:
+            found = self._records.finish()
+            shown["checked"] |= {"records": found.rounds, "statements": found.statements, "scores": found.scores}
+            shown |= {"faults": found.faults, "missed": found.missed, "abandoned": found.abandoned}
+            shown["rounds_without_records"] = found.without.pairs
+            shown["rounds_not_yet_recorded"] = found.ahead.pairs
+        if self._model is not None:
+            shown["model_of_rounds"] = self._model.rounds
+            if not self._model.rounds:
+                self._notebook.note("model.unknown", f"{self._path} is the outcome of no recorded round")
+        shown["findings"] += [finding.as_json() for finding in self._notebook.all_findings()]
+        shown["ok"] = not shown["findings"]
 
 
 def _print_summary(report: dict[str, Any]) -> None:
@@ -124,6 +153,11 @@ def _print_summary(report: dict[str, Any]) -> None:
         print(f"MISSED round {round_id}, {phase}: {', '.join(names)}")
     for round_id, reason in report.get("abandoned", ()):
         print(f"ABANDONED round {round_id}: {reason}")
+    for first, last in report.get("rounds_without_records", ()):
+        print(f"NO RECORD of round {first}" if first == last else f"NO RECORD of rounds {first} to {last}")
+    for first, last in report.get("rounds_not_yet_recorded", ()):
+        rounds = f"round {first}" if first == last else f"rounds {first} to {last}"
+        print(f"NOT YET on the ledger, and so not judged: {rounds}")
     findings = report["findings"]
     for finding in findings:
         where = "" if finding["round"] is None else f", round {finding['round']}"
@@ -131,7 +165,8 @@ def _print_summary(report: dict[str, Any]) -> None:
     for code, says, advice in dict.fromkeys((f["code"], f["says"], f["advice"]) for f in findings):
         print(f"{code}: {says}. {advice}")
     if report.get("model_of_rounds"):
-        print(f"the model is the outcome of round {report['model_of_rounds'][-1]}")
+        first, *last = report["model_of_rounds"]
+        print(f"the model is the outcome of round {first}" + "".join(f", and still that of round {n}" for n in last))
     count = len(findings)
     print("everything fits" if report["ok"] else f"{count} finding" if count == 1 else f"{count} findings")
 

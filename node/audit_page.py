@@ -11,10 +11,12 @@ from typing import Any, Final
 
 from jinja2 import Environment, StrictUndefined
 
+from ledger.types import ZERO_ADDRESS
+
 WIDTH: Final = 720
 HEIGHT: Final = 260
 LEFT, RIGHT, TOP, BOTTOM = 74, 12, 12, 30
-TICKS: Final = 4
+TICKS: Final = 6
 
 COLOURS: Final = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f7f00", "#5b5b5b")
 """Told apart with every kind of colour vision.  Source: Okabe and Ito, Color Universal Design, 2008."""
@@ -67,10 +69,11 @@ def render(report: Mapping[str, Any], signer: str = "", signature: str = "") -> 
     names = [member["name"] for member in report["members"]]
     curves = report["curves"]
     scores, earned, paid = (curves[name] for name in ("score_ppm", "earned_wei", "claimed_wei"))
+    unit = "ether" if report["asset"] == ZERO_ADDRESS else f"10^18 of token {report['asset']}"
     charts = [
         draw("Contribution: sum of scores", "parts per million of loss", names, scores, str),
-        draw("Earned", "ether", names, earned, _short_ether),
-        draw("Paid out", "ether", names, _steps(paid, scores), _short_ether),
+        draw("Earned", unit, names, earned, _short_ether),
+        draw("Paid out", unit, names, _steps(paid, scores), _short_ether),
     ]
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters["ether"] = ether
@@ -78,6 +81,7 @@ def render(report: Mapping[str, Any], signer: str = "", signature: str = "") -> 
     return environment.from_string(source).render(
         report=report,
         charts=[chart for chart in charts if chart is not None],
+        unit=unit,
         time=_time(report["block_time"]),
         signer=signer,
         signature=signature,

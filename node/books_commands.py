@@ -127,22 +127,23 @@ def _say(line: dict[str, Any], as_json: bool) -> None:
 
 def _print_history(entries: Sequence[Entry], names: Sequence[str], me: int | None) -> None:
     whose = "all members" if me is None else _printable(names[me])
-    left = ("recorded", "kind", "outcome", "dealers")
+    left = ("recorded", "kind", "outcome", "state", "dealers")
     columns = ("round", *left, "signed", "score\nppm", "earned\nether")
     table = _table(f"Rounds; score and reward of {whose}", columns, left)
     for entry in entries:
         record, line = entry.record, _entry_json(entry, names)
         scores = record.scores if me is None or record.scores is None else record.scores[me : me + 1]
-        pay_wei = sum(entry.pay_wei) if me is None else entry.pay_wei[me]
-        absent = [_printable(name) for name in names if name not in line["dealers"]]
+        pay_wei = sum(entry.pay_wei if me is None else entry.pay_wei[me : me + 1])
+        absent = [_printable(names[index]) for index in entry.members if names[index] not in line["dealers"]]
         everybody = "all but " + " ".join(absent) if absent else "all"
         table.add_row(
             str(record.result.round),
             _time(entry.recorded_at),
             line["kind"],
             line["outcome"],
+            line["state"],
             Text(everybody if line["dealers"] else "nobody"),
-            f"{len(line['signers'])} of {len(names)}",
+            f"{len(line['signers'])} of {len(entry.members)}",
             "" if scores is None else str(sum(scores)),
             _rounded_ether(pay_wei),
         )
@@ -150,8 +151,9 @@ def _print_history(entries: Sequence[Entry], names: Sequence[str], me: int | Non
 
 
 def _entry_json(entry: Entry, names: Sequence[str]) -> dict[str, Any]:
-    paid = dict(zip(names, entry.pay_wei, strict=True))
-    return _record_json(entry.record, names) | {"recorded_at": entry.recorded_at, "pay_wei": paid}
+    paid = dict(zip(names, entry.pay_wei, strict=False))  # who was admitted later has no part in it
+    more = {"recorded_at": entry.recorded_at, "state": entry.state.name.lower(), "pay_wei": paid}
+    return _record_json(entry.record, names) | more
 
 
 def _record_json(record: RoundRecord, names: Sequence[str]) -> dict[str, Any]:
@@ -165,7 +167,7 @@ def _record_json(record: RoundRecord, names: Sequence[str]) -> dict[str, Any]:
         "outcome": "settled" if result.outcome == SETTLED else "abandoned",
         "dealers": [names[index] for index in members_of(result.dealers)],
         "signers": [names[index] for index in members_of(record.signers)],
-        "scores_ppm": None if record.scores is None else dict(zip(names, record.scores, strict=True)),
+        "scores_ppm": None if record.scores is None else dict(zip(names, record.scores, strict=False)),
         "model_digest": result.model.hex(),
         "block": record.block,
         "tx": record.tx,

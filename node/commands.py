@@ -184,24 +184,16 @@ def claim(folder: Path, rpc: str | None, registry: str | None) -> None:
 
 def claim_for(keys: Keys, rpc: str, registry: str) -> int:
     """Wei paid to the member with these keys, of the rounds whose dispute window is over."""
+    from ledger.books import compute_claimable
     from ledger.client import LedgerClient
-    from ledger.rewards import pay, rewards_proof
+    from ledger.rewards import rewards_proof
 
     client = LedgerClient(rpc, registry)
-    roster, vault = client.roster(), client.terms()
-    me, n = find_member(roster, keys), len(roster.members)
-    cumulative, latest = [0] * n, None
-    now = client.block_timestamp()
-    for record in client.records():
-        result = record.result
-        if client.recorded_at(result.round) + vault.dispute_window_seconds > now:
-            log.info("rewards.not_due", round=result.round, window_seconds=vault.dispute_window_seconds)
-            break
-        added = pay(vault, result.kind, result.outcome, result.dealers, record.scores, n)
-        cumulative = [old + new for old, new in zip(cumulative, added, strict=True)]
-        latest = result
+    me = find_member(client.roster(), keys)
+    latest, cumulative = compute_claimable(client)
     already = client.claimed_wei(me)
-    if latest is None or already >= cumulative[me]:
+    if latest is None or me >= len(cumulative) or already >= cumulative[me]:
+        log.info("rewards.not_due", claimed_wei=already)
         return 0
     if client.active_root() != latest.rewards:
         client.activate(keys.signer, latest)

@@ -147,6 +147,24 @@ FORGERIES: dict[str, tuple[Change, str]] = {
         lambda record: structs.replace(record, terms=None),
         "0 versions of what these follow from",
     ),
+    "rewards that no result names": (
+        lambda record: structs.replace(record, start=structs.replace(record.start, cumulative=(bytes(16),) * 4)),
+        "does not begin where the round before it ended",
+    ),
+    "rewards in other bytes": (
+        lambda record: structs.replace(
+            record, start=structs.replace(record.start, cumulative=tuple(b"\0" + w for w in record.start.cumulative))
+        ),
+        "does not begin where the round before it ended",
+    ),
+    "rewards of hundreds of bytes": (
+        lambda record: structs.replace(record, start=structs.replace(record.start, cumulative=(b"\1" * 300,) * 4)),
+        "does not begin where the round before it ended",
+    ),
+    "one signature four times": (
+        lambda record: structs.replace(record, signatures=record.signatures[:1] * 4),
+        "signatures of a quorum",
+    ),
     "another number": (with_result(round=9), "does not begin where the round before it ended"),
     "another model": (
         lambda record: structs.replace(record, start=structs.replace(record.start, model=bytes(32))),
@@ -197,6 +215,15 @@ def test_a_forged_record_is_found(name: str) -> None:
     change, words = FORGERIES[name]
     found = judged(change(record())).findings
     assert any(words in text for text in found), found
+
+
+@pytest.mark.parametrize("name", [name for name, (_, words) in FORGERIES.items() if "does not begin" in words])
+def test_a_forged_beginning_makes_nobody_look_false(name: str) -> None:
+    forged = FORGERIES[name][0](record())
+    assert judged(forged).faults == frozenset()
+    beside = judged(forged, record())
+    assert beside.faults == frozenset()
+    assert "does not begin" in beside.findings[0]
 
 
 def test_what_one_record_lacks_another_one_may_hold() -> None:

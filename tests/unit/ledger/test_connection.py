@@ -111,6 +111,15 @@ def test_an_endpoint_that_drips_bytes_runs_out_of_time(monkeypatch: pytest.Monke
     assert time.monotonic() - begun < 5
 
 
+def test_headers_that_never_end_run_out_of_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "REQUEST_SECONDS", 0.3)
+    with (
+        answering(b"HTTP/1.1 200 OK\r\nX: ", *[b"x"] * 40, pause_seconds=0.05) as url,
+        pytest.raises(ChainUnavailable, match="was silent for"),
+    ):
+        Connection(url)
+
+
 def test_an_answer_that_does_not_end_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connection, "MAX_ANSWER_BYTES", 1 << 16)
     with (

@@ -8,6 +8,7 @@ import pytest
 from ledger import artifacts
 from ledger.audit_deployment import Deployment
 from ledger.audit_disputes import DisputesAudit
+from ledger.audit_pauses import PausesAudit
 from ledger.audit_registry import RegistryAudit
 from ledger.audit_rounds import RoundsAudit
 from ledger.audit_vault import VaultAudit
@@ -27,7 +28,7 @@ class Told:
     def __init__(self, *events: Event) -> None:
         self._events = events
 
-    def events(self, contract: str, address: str) -> Any:
+    def events(self, contract: str, address: str, only: str = "") -> Any:
         return iter(self._events)
 
     def view(self, contract: str, address: str, name: str, *args: object) -> int:
@@ -39,7 +40,11 @@ def members(trail: Any) -> RegistryAudit:
 
 
 def rounds(trail: Any) -> RoundsAudit:
-    return RoundsAudit(trail, DEPLOYMENT, members(trail), Echoes(), Notebook())
+    return RoundsAudit(trail, DEPLOYMENT, members(trail), pauses(trail), Echoes(), Notebook())
+
+
+def pauses(trail: Any) -> PausesAudit:
+    return PausesAudit(trail, DEPLOYMENT, members(trail), Echoes(), Notebook())
 
 
 def disputes(trail: Any) -> DisputesAudit:
@@ -47,7 +52,7 @@ def disputes(trail: Any) -> DisputesAudit:
 
 
 def vault(trail: Any) -> VaultAudit:
-    parts = (members(trail), rounds(trail), disputes(trail))
+    parts = (members(trail), rounds(trail), disputes(trail), pauses(trail))
     return VaultAudit(trail, DEPLOYMENT, *parts, Echoes(), Notebook())
 
 

@@ -2,62 +2,45 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import os
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
+from eth_hash.auto import keccak
+from eth_utils.address import to_checksum_address
 from msgspec import structs
 
 from gossip.record import RoundRecord, encode_record, evidence_of
-from gossip.results import result_digest
 from gossip.spec import blob_digest
-from gossip.values import RoundResult
 from ledger.findings import Finding, Notebook
-from ledger.periods import Period
-from ledger.types import STORED_BYTES, Member, Roster
-from node.audit_records import RecordsReport, audit_model, audit_records
+from ledger.rosters import KnownRoster
+from ledger.rounds_seen import CheckedRound
+from node.audit_records import ModelAudit, RecordsAudit, RecordsReport
+from node.chainqueue import ledger_result
 from node.errors import ConfigError, StoreError
 from node.recorder import Recorder
 from sim.world import World
 from tests.helpers import liars
-from tests.helpers.nodes import peer_id
 from tests.helpers.worlds import known_world, saved_after
 
 LIAR = 1
 
 
-@dataclass
-class Recorded:
-    result: RoundResult
-
-
-class LedgerOf:
-    """A ledger that holds what a world's members settled."""
-
-    def __init__(self, world: World) -> None:
-        self._world = world
-        self._results = world.nodes[0].results
-
-    def roster(self) -> Roster:
-        identity = self._world.nodes[0].identity
-        members = tuple(
-            Member(i, "0x" + signer.hex(), "0x" + signer.hex(), f"m{i}", peer_id(i), "127.0.0.1", 1 + i)
-            for i, signer in enumerate(identity.signers)
-        )
-        zero = "0x" + bytes(20).hex()
-        spec = identity.spec.encode()
-        return Roster(1, identity.config, identity.parameters.quorum, members, spec, zero, zero, zero, 1)
-
-    def periods(self) -> tuple[Period, ...]:
-        roster = self.roster()
-        return (Period(1, roster.config_digest, roster.signers, roster.spec, 0, 0),)
-
-    def result_digest(self, round_id: int) -> bytes:
-        digest = result_digest(self._results[round_id]) if round_id in self._results else bytes(32)
-        return digest[:STORED_BYTES]
-
-    def records(self) -> list[Recorded]:
-        return [Recorded(result) for result in self._results.values()]
+def checked_rounds(world: World, **changes: Any) -> Iterator[CheckedRound]:
+    """The rounds of a ledger that holds what a world's members settled."""
+    node = world.nodes[0]
+    identity = node.identity
+    signers = tuple(to_checksum_address(signer) for signer in identity.signers)
+    n = len(signers)
+    spec_digest = keccak(identity.spec.encode())
+    roster = KnownRoster(1, signers, identity.parameters.quorum, (1 << n) - 1, spec_digest, 9, (0, 0))
+    names = tuple(f"m{index}" for index in range(n))
+    place = identity.domain.chain_id, to_checksum_address(identity.domain.ledger)
+    for _, result in sorted(node.results.items()):
+        yield replace(CheckedRound(ledger_result(result), True, roster, names, *place), **changes)
 
 
 @pytest.fixture
@@ -75,9 +58,12 @@ def publish(world: World, member: int, folder: Path, record: RoundRecord | None 
     return next(folder.rglob("*.record"))
 
 
-def audited(folder: Path, world: World) -> tuple[RecordsReport, list[Finding]]:
+def audited(folder: Path, world: World, **changes: Any) -> tuple[RecordsReport, list[Finding]]:
     notebook = Notebook()
-    return audit_records(folder, LedgerOf(world), notebook), notebook.findings  # type: ignore[arg-type]
+    records = RecordsAudit(folder, notebook)
+    for checked in checked_rounds(world, **changes):
+        records.on_round(checked)
+    return records.finish(), notebook.findings
 
 
 def test_a_fault_is_named_with_the_member_and_is_no_finding(world: World, tmp_path: Path) -> None:
@@ -137,6 +123,55 @@ def test_a_file_that_is_no_record_is_named(damage: str, world: World, tmp_path: 
     assert path.name in finding.text
 
 
+def test_a_record_of_another_consortiums_member_is_named_by_what_it_lacks(world: World, tmp_path: Path) -> None:
+    """As for members of an older roster, whose keys are not those of the newest one."""
+    publish(world, 0, tmp_path)
+    other = "0x" + "77" * 20
+    roster = next(checked_rounds(world)).roster
+    assert roster is not None
+    _, findings = audited(tmp_path, world, roster=replace(roster, signers=(other,) * 4))
+    assert "record.statement" in {finding.code for finding in findings}
+
+
+@pytest.mark.parametrize("changes", [{"is_stored": False}, {"roster": None}], ids=["not held", "of no roster"])
+def test_records_of_a_round_that_does_not_fit_itself_prove_nothing(
+    changes: dict[str, Any], world: World, tmp_path: Path
+) -> None:
+    publish(world, 0, tmp_path)
+    report, findings = audited(tmp_path, world, **changes)
+    assert (report.rounds, report.faults) == (0, [])
+    assert findings
+
+
+def test_a_committee_that_no_round_can_have_is_named(world: World, tmp_path: Path) -> None:
+    publish(world, 0, tmp_path)
+    roster = next(checked_rounds(world)).roster
+    assert roster is not None
+    _, (finding,) = audited(tmp_path, world, roster=replace(roster, signers=roster.signers * 17))
+    assert (finding.code, "3 to 64 members" in finding.text) == ("record.spec", True)
+
+
+def test_records_that_are_ahead_of_the_ledger_are_told_and_no_finding(world: World, tmp_path: Path) -> None:
+    publish(world, 0, tmp_path)
+    world.nodes[0].results.pop(2)
+    report, findings = audited(tmp_path, world)
+    assert (report.ahead.pairs, report.rounds, findings) == ([[2, 2]], 0, [])
+
+
+def test_rounds_without_a_record_are_told(world: World, tmp_path: Path) -> None:
+    publish(world, 0, tmp_path)
+    world.nodes[0].results |= {4: structs.replace(world.nodes[0].results[2], round=4)}
+    told = audited(tmp_path, world)[0].without.pairs
+    assert all(not first <= 2 <= last for first, last in told)
+    assert told[-1][1] == 4
+
+
+def test_a_pipe_among_the_records_is_not_waited_for(world: World, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "00000002.record")
+    _, (finding,) = audited(tmp_path, world)
+    assert (finding.code, "it is no file" in finding.text) == ("record.unreadable", True)
+
+
 def test_a_folder_without_records_is_refused(world: World, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="holds no round records"):
         audited(tmp_path, world)
@@ -150,10 +185,20 @@ def test_a_record_that_cannot_be_written_is_one_sentence(world: World, tmp_path:
 
 def test_a_model_is_of_the_rounds_that_ended_with_it(world: World, tmp_path: Path) -> None:
     path = tmp_path / "model"
-    path.write_bytes(world.nodes[0].models[2])
-    assert 2 in audit_model(path, LedgerOf(world))  # type: ignore[arg-type]
-    path.write_bytes(b"another one")
-    assert audit_model(path, LedgerOf(world)) == ()  # type: ignore[arg-type]
+    for model, rounds in ((world.nodes[0].models[2], (2,)), (b"another one", ())):
+        path.write_bytes(model)
+        found = ModelAudit(path)
+        for checked in checked_rounds(world):
+            found.on_round(checked)
+        assert found.rounds == rounds
+
+
+def test_a_model_of_a_result_that_the_ledger_does_not_hold_is_of_no_round(world: World, tmp_path: Path) -> None:
+    (tmp_path / "model").write_bytes(world.nodes[0].models[2])
+    found = ModelAudit(tmp_path / "model")
+    for checked in checked_rounds(world, is_stored=False):
+        found.on_round(checked)
+    assert found.rounds == ()
 
 
 def test_a_round_that_came_to_nothing_says_why(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import pytest
 from ledger import books
 from ledger.books import Entry
 from ledger.errors import NoAnswer
-from ledger.types import EMPTY, SETTLED, TRAINING, RoundRecord, RoundResult
+from ledger.types import EMPTY, SETTLED, TRAINING, RoundRecord, RoundResult, RoundState
 from node import books_commands
 
 HOSTILE = ("[/red]north", "\x1b[2Jsouth", "[bold]east")
@@ -35,7 +35,13 @@ class Ledger:
 @pytest.fixture(autouse=True)
 def one_round(monkeypatch: pytest.MonkeyPatch) -> None:
     result = RoundResult(0, TRAINING, SETTLED, EMPTY, EMPTY, 0b011, EMPTY, EMPTY, EMPTY, EMPTY, 3)
-    entry = Entry(RoundRecord(result, (1, 2, -3), 0b111, bytes(192), "0x", 9), (1, 2, 0), 1_800_000_000)
+    entry = Entry(
+        RoundRecord(result, (1, 2, -3), 0b111, bytes(192), "0x", 9),
+        (1, 2, 0),
+        1_800_000_000,
+        (0, 1, 2),
+        RoundState.FINAL,
+    )
     monkeypatch.setattr(books, "compute_history", lambda client, last: [entry])
     monkeypatch.setattr(books_commands, "_client", lambda folder, rpc, registry: (Ledger(), 0))
     monkeypatch.setattr(books_commands, "POLL_SECONDS", 0.0)
