@@ -65,6 +65,18 @@ def mycelia(
     proxy.lie = honest
 
 
+def test_rosters_are_told_with_what_the_ledger_held_when_they_came(client: LedgerClient) -> None:
+    periods, records = client.periods(), list(client.records())
+    assert [period.version for period in periods] == list(range(1, client.roster_version() + 1))
+    assert periods[-1].config == client.roster().config_digest
+    assert periods[-1].spec == client.roster().spec
+    assert [period.recorded for period in periods] == [
+        sum(record.block < period.block for record in records) for period in periods
+    ]
+    assert len({period.recorded for period in periods}) > 2
+    assert client.periods() == periods
+
+
 def test_everything_fits_in_a_storm(mycelia: Mycelia) -> None:
     code, out, _ = mycelia("audit")
     assert (code, out.splitlines()[-1]) == (0, "everything fits")
