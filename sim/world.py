@@ -377,7 +377,10 @@ class World:
         for node in (node for node in alive if node.me not in self.scenario.keep_to_themselves):
             for other in alive:
                 for signature in sorted(held[node.me].keys() - held[other.me].keys()):
-                    self._send(self._latency(), other, Heard(held[node.me][signature]))
+                    envelope = held[node.me][signature]
+                    if envelope.sender == node.me:  # a liar may have announced something else, or nothing
+                        self.trace.append((self.now, node.me, Tell(other.me, (envelope,))))
+                    self._send(self._latency(), other, Heard(envelope))
         self._later(self.scenario.exchange_seconds, self._exchange)
 
     def _note_said(self, envelope: Envelope) -> None:
