@@ -87,7 +87,9 @@ class Evidence:
     def of_others(self, extra: tuple[Record, ...] = ()) -> Evidence:
         """What members say that are not proven false, who are as many fewer to be false; and `extra` beside it."""
         others = tuple(record for record in self.statements if record.envelope.sender not in self.proven)
-        return replace(self, statements=(*others, *extra), excluded=len(self.proven) - len(extra))
+        # A piece is judged by what the others answer, and is no answer itself.
+        answers = [record for record in extra if not isinstance(record.message, Piece)]
+        return replace(self, statements=(*others, *extra), excluded=len(self.proven) - len(answers))
 
     def _one_by_one(self) -> Iterator[Evidence]:
         """Each thing that a member proven false revealed, among what the others say: it may have several versions."""

@@ -415,8 +415,15 @@ class World:
         for node in (node for node in alive if node.index not in self.scenario.keep_to_themselves):
             for other in alive:
                 for signature in sorted(held[node.index].keys() - held[other.index].keys()):
-                    self._send(self._latency(), other, Heard(held[node.index][signature]))
+                    envelope = held[node.index][signature]
+                    if self._sender(envelope) is node:  # a liar may have announced something else, or nothing
+                        self.trace.append((self.now, node.index, Tell(other.me, (envelope,))))
+                    self._send(self._latency(), other, Heard(envelope))
         self._later(self.scenario.exchange_seconds, self._exchange)
+
+    def _sender(self, envelope: Envelope) -> SimulatedNode:
+        committee = committee_of(self.plan, decode_message(envelope.body).round)
+        return self.nodes[committee.seats[envelope.sender]]
 
     def _note_said(self, envelope: Envelope) -> None:
         message = decode_message(envelope.body)

@@ -201,10 +201,25 @@ def pieces_shown(
     is_zero: bool = False,
 ) -> set[Fault]:
     """What is shown when a member has rebuilt these bytes, and the holders' answers are true but for those in `off`."""
+    found = with_piece(piece, maker, value, is_here, off, checked, is_zero)
+    return set(apart_from(false, found)._by_pieces(final_name()))
+
+
+def with_piece(
+    piece: bytes,
+    maker: int = 0,
+    value: bytes | None = None,
+    is_here: bool = True,
+    off: Mapping[int, bytes] | None = None,
+    checked: bytes | None = None,
+    is_zero: bool = False,
+    silent: frozenset[int] = frozenset(),
+) -> Evidence:
+    """A round in which that is so, and some holders answer nothing."""
     name, nodes = final_name(), settled_world().nodes
     context, state = evidence().context, state_of(settled_world())
     said: list[tuple[int, Message]] = [(maker, Piece(context.config, ROUND, value or name, blob_digest(piece)))]
-    for node in nodes:
+    for node in (node for node in nodes if node.me not in silent):
         reveal = state.records(Reveal.kind)[node.me].message
         assert isinstance(reveal, Reveal)
         blob = node.workshop.blobs.get(reveal.pieces[0])
@@ -215,7 +230,7 @@ def pieces_shown(
         over = checked if checked is not None and node.me in (off or {}) else name
         said.append((node.me, Check(context.config, ROUND, over, ((0, blob_digest(piece), answer),))))
     blobs = {blob_digest(piece): piece} if is_here else {}
-    return set(apart_from(false, evidence(*said, blobs=blobs))._by_pieces(name))
+    return evidence(*said, blobs=blobs)
 
 
 def test_a_piece_is_shown_to_be_false_by_its_bytes_and_the_holders_answers() -> None:
@@ -228,6 +243,18 @@ def test_a_piece_is_shown_to_be_false_by_its_bytes_and_the_holders_answers() -> 
     assert not pieces_shown(other, maker=1), "there is no such piece"
     unchecked = evidence((0, Piece(evidence().context.config, ROUND, final_name(), D)))
     assert not list(unchecked._by_pieces(final_name()))
+
+
+def test_a_piece_of_a_member_proven_false_is_judged_by_as_few_answers_as_members_judge_it_by() -> None:
+    true = rebuilt()
+    other = encode_words(((decode_words(true, len(true) // 3) + 1) % MODULUS).astype(np.uint32))
+    for piece in (true, other):
+        found = with_piece(piece, maker=0, silent=frozenset({0, HOLDER}))
+        assert found.proven == {0}, "nobody rebuilds a sum of one piece for others"
+        shown = found.faults(final_name(), b"\1" * 32)
+        assert ((0, "false piece of a sum") in shown) == (piece == other)
+        too_few = with_piece(piece, maker=0, silent=frozenset({0, 1, HOLDER})).faults(final_name(), b"\1" * 32)
+        assert (0, "false piece of a sum") not in too_few
 
 
 def test_a_piece_that_cannot_be_read_is_false_even_of_a_sum_that_is_zero() -> None:
