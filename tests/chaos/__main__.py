@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import platform
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
+from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
@@ -23,6 +26,7 @@ from tests.chaos.matrix import FAULTS, INJECTED, Cell, cells, run
 
 RESULTS = Path(__file__).parents[1] / "bench" / "results"
 GOOD = ("settled", "settled later")
+CELLS_OF_A_CLUSTER = 30
 
 
 def main() -> int:
@@ -35,10 +39,11 @@ def main() -> int:
     found = {} if options.fresh else load()
     todo = [cell for cell in wanted if found.get(cell.key, {}).get("outcome") not in GOOD]
     end = time.monotonic() + options.minutes * 60
+    about = {"commit": _commit(), "date": time.strftime("%Y-%m-%d")}
     folder = Path(tempfile.mkdtemp(prefix="mycelia-chaos-"))
     try:
         for n in sorted({cell.n for cell in todo}):
-            run_size(n, [cell for cell in todo if cell.n == n], folder, found, end)
+            run_size(Run(folder, found, end, about), [cell for cell in todo if cell.n == n])
     finally:
         save(found)
     bad = [cell.key for cell in wanted if found.get(cell.key, {}).get("outcome") not in GOOD]
@@ -52,14 +57,33 @@ def main() -> int:
     return 0
 
 
-def run_size(n: int, todo: list[Cell], folder: Path, found: dict[str, Any], end: float) -> None:
-    """The cells of one size, on one cluster for as long as it stays well."""
-    while todo and time.monotonic() < end:
-        with Cluster(n, new_folder(folder, n)) as cluster:
-            while todo and time.monotonic() < end:
-                cell = todo.pop(0)
-                entry = found[cell.key] = run(cell, cluster)
-                save(found)
+@dataclass(frozen=True)
+class Run:
+    """One run of the program.
+
+    Attributes:
+        found: what came of each cell, by its key.
+        end: when no more cell is begun.
+        about: what each entry says of the run that it is from.
+    """
+
+    folder: Path
+    found: dict[str, Any]
+    end: float
+    about: dict[str, str]
+
+
+def run_size(this: Run, todo: list[Cell]) -> None:
+    """The cells of one size, on one cluster for as long as it stays well and its ledger short enough to audit often."""
+    while todo and time.monotonic() < this.end:
+        with Cluster(todo[0].n, new_folder(this.folder, todo[0].n)) as cluster:
+            for cell in todo[:CELLS_OF_A_CLUSTER]:
+                if time.monotonic() > this.end:
+                    return
+                todo.remove(cell)
+                load = round(os.getloadavg()[0], 1)
+                entry = this.found[cell.key] = {**run(cell, cluster), **this.about, "load": load}
+                save(this.found)
                 print(f"{cell.key:<28}{entry['seconds']:>7.1f} s  {entry['outcome']}", flush=True)
                 if entry["outcome"] not in GOOD:
                     break  # the next cell deserves a cluster that is well
@@ -77,7 +101,7 @@ def save(found: dict[str, Any]) -> None:
     RESULTS.mkdir(exist_ok=True)
     order = [cell.key for cell in cells()]
     entries = [found[key] for key in order if key in found]
-    about = {"commit": _commit(), "date": time.strftime("%Y-%m-%d"), "machine": platform.machine()}
+    about = {"machine": platform.machine(), "cores": os.cpu_count(), "seconds": _seconds(entries)}
     (RESULTS / "chaos.json").write_text(json.dumps({**about, "cells": entries}, indent=1) + "\n")
     (RESULTS / "chaos.md").write_text(table(found))
 
@@ -96,6 +120,14 @@ def table(found: dict[str, Any]) -> str:
             row.append("<br>".join(parts) or "-")
         lines.append(f"| {fault} | " + " | ".join(row) + " |")
     return "\n".join(lines) + "\n"
+
+
+def _seconds(entries: list[dict[str, Any]]) -> dict[str, float]:
+    """How long the cells of each size took together."""
+    total: Counter[str] = Counter()
+    for entry in entries:
+        total[f"n{entry['n']}"] += entry["seconds"]
+    return {size: round(seconds, 1) for size, seconds in total.items()}
 
 
 def _commit() -> str:
