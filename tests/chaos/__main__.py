@@ -31,12 +31,14 @@ CELLS_OF_A_CLUSTER = 30
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--fresh", action="store_true", help="run every cell again")
+    parser.add_argument("--fresh", action="store_true", help="run every wanted cell again")
     parser.add_argument("--only", nargs="*", default=["*"], help="patterns of cells")
     parser.add_argument("--minutes", type=float, default=60.0, help="most that the whole may take")
     options = parser.parse_args()
     wanted = [cell for cell in cells() if any(fnmatch(cell.key, pattern) for pattern in options.only)]
-    found = {} if options.fresh else load()
+    found = load()
+    for cell in wanted if options.fresh else ():
+        found.pop(cell.key, None)
     todo = [cell for cell in wanted if found.get(cell.key, {}).get("outcome") not in GOOD]
     end = time.monotonic() + options.minutes * 60
     about = {"commit": _commit(), "date": time.strftime("%Y-%m-%d")}

@@ -262,7 +262,7 @@ class Cluster:
         return self._settled[member]
 
     def last_settled(self, member: int) -> int:
-        return next(reversed(self._settled[member]), -1)
+        return max(self._settled[member], default=-1)
 
     def place(self, member: int) -> tuple[int, int]:
         """(round, phase) that a member has come to."""
