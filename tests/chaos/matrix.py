@@ -186,7 +186,7 @@ class Trial:
 
     def heal_network(self) -> None:
         weather = self.cluster.weather
-        weather.isolated = weather.slow = weather.without_chain = frozenset()
+        weather.isolated = weather.slow = weather.slowed = weather.without_chain = frozenset()
         for victim in self.victims:
             (self.cluster.home(victim) / "slow").unlink(missing_ok=True)
             (self.cluster.home(victim) / "pause").unlink(missing_ok=True)
@@ -247,6 +247,8 @@ class Trial:
                 raise ChaosError(f"m{victim} went on to round {cluster.last_settled(victim)} without the others")
             if self.cell.fault == "slow" and (target, f"m{victim}") not in cluster.missed:
                 raise ChaosError(f"m{victim} was slow in round {target} and nobody says that it was missed")
+            if self.cell.fault == "latency" and victim not in cluster.weather.slowed:
+                raise ChaosError(f"nothing of what m{victim} said or heard was late")
         if self.cell.fault == "chain" and cluster.recorded >= last:
             raise ChaosError(f"round {last} was recorded on a chain that nobody could reach")
 

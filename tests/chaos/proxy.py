@@ -28,11 +28,13 @@ class Weather:
         isolated: members that reach each other and nobody else.
         slow: members on whose lines every byte takes `delay_seconds`, with stalls.
         without_chain: members whose chain endpoint does not answer.
+        slowed: those of `slow` whose bytes have been late.
     """
 
     isolated: frozenset[int] = frozenset()
     slow: frozenset[int] = frozenset()
     without_chain: frozenset[int] = frozenset()
+    slowed: frozenset[int] = frozenset()
     delay_seconds: float = 0.2
 
     def is_cut(self, source: int | None, target: int) -> bool:
@@ -109,7 +111,10 @@ class Proxies:
             nursery.start_soon(self._deliver, pieces, far, source, route)
             async with sent:
                 while data := await near.receive_some(CHUNK_BYTES):
-                    delay = self.weather.delay_seconds if self._is_slow(source, route) else 0.0
+                    delay = 0.0
+                    if self._is_slow(source, route):
+                        delay = self.weather.delay_seconds
+                        self.weather.slowed |= self.weather.slow & {source, route.member}
                     await sent.send((trio.current_time() + delay, data))
         both.cancel()
 

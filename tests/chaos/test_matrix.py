@@ -158,6 +158,10 @@ def test_a_slow_site_that_nobody_misses_fails(cluster: Scripted) -> None:
     assert "nobody says that it was missed" in outcome_on(cluster, dataclasses.replace(CELL, fault="slow"))
 
 
+def test_latency_that_delays_nothing_fails(cluster: Scripted) -> None:
+    assert "was late" in outcome_on(cluster, dataclasses.replace(CELL, fault="latency"))
+
+
 def test_a_record_on_a_chain_that_is_away_fails(cluster: Scripted) -> None:
     assert "that nobody could reach" in outcome_on(cluster, dataclasses.replace(CELL, fault="chain", victims=4))
 
