@@ -1,6 +1,6 @@
 """Runs the fault matrix: python -m tests.chaos [--fresh] [--only FAULT/PHASE/N/VICTIMS ...] [--minutes M]
 
-Results go to tests/bench/results/chaos.json and chaos.md after every cell; cells that are there and good are not run
+Results go to tests/bench/results/chaos.json and chaos.md after every audit; cells that are there and good are not run
 again, unless `--fresh`.  Exits 1 if a cell failed, or there was no time for one.
 """
 
@@ -22,11 +22,13 @@ from pathlib import Path
 from typing import Any
 
 from tests.chaos.cluster import Cluster, new_folder
-from tests.chaos.matrix import FAULTS, INJECTED, Cell, cells, run
+from tests.chaos.matrix import FAULTS, INJECTED, Cell, cells, judged, run
 
 RESULTS = Path(__file__).parents[1] / "bench" / "results"
 GOOD = ("settled", "settled later")
 CELLS_OF_A_CLUSTER = 30
+CELLS_OF_AN_AUDIT = 5
+"""The auditor starts from the first block each time, so that one audit speaks for every cell before it."""
 
 
 def main() -> int:
@@ -79,16 +81,29 @@ def run_size(this: Run, todo: list[Cell]) -> None:
     """The cells of one size, on one cluster for as long as it stays well and its ledger short enough to audit often."""
     while todo and time.monotonic() < this.end:
         with Cluster(todo[0].n, new_folder(this.folder, todo[0].n)) as cluster:
-            for cell in todo[:CELLS_OF_A_CLUSTER]:
-                if time.monotonic() > this.end:
-                    return
-                todo.remove(cell)
-                load = round(os.getloadavg()[0], 1)
-                entry = this.found[cell.key] = {**run(cell, cluster), **this.about, "load": load}
-                save(this.found)
-                print(f"{cell.key:<28}{entry['seconds']:>7.1f} s  {entry['outcome']}", flush=True)
-                if entry["outcome"] not in GOOD:
-                    break  # the next cell deserves a cluster that is well
+            for _ in range(CELLS_OF_A_CLUSTER // CELLS_OF_AN_AUDIT):
+                entries = run_some(this, todo, cluster)
+                if not entries or any(entry["outcome"] not in GOOD for entry in entries):
+                    break  # nothing is left, or the next cell deserves a cluster that is well
+
+
+def run_some(this: Run, todo: list[Cell], cluster: Cluster) -> list[dict[str, Any]]:
+    """The next cells, and then one audit of all that has happened."""
+    entries: list[dict[str, Any]] = []
+    while todo and len(entries) < CELLS_OF_AN_AUDIT and time.monotonic() < this.end:
+        load = round(os.getloadavg()[0], 1)
+        entries.append({**run(todo.pop(0), cluster), **this.about, "load": load})
+        print(f"{key_of(entries[-1]):<28}{entries[-1]['seconds']:>7.1f} s  {entries[-1]['outcome']}", flush=True)
+        if entries[-1]["outcome"] not in GOOD:
+            break
+    entries = judged(entries, cluster) if entries else []
+    this.found.update({key_of(entry): entry for entry in entries})
+    save(this.found)
+    return entries
+
+
+def key_of(entry: dict[str, Any]) -> str:
+    return f"{entry['fault']}/{entry['phase']}/{entry['n']}/{entry['victims']}"
 
 
 def load() -> dict[str, Any]:
@@ -96,7 +111,7 @@ def load() -> dict[str, Any]:
         entries = json.loads((RESULTS / "chaos.json").read_text())["cells"]
     except (OSError, ValueError, KeyError):
         return {}
-    return {f"{entry['fault']}/{entry['phase']}/{entry['n']}/{entry['victims']}": entry for entry in entries}
+    return {key_of(entry): entry for entry in entries}
 
 
 def save(found: dict[str, Any]) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from gossip.values import ABANDONED, SETTLED
 from tests.chaos.cluster import ChaosError
-from tests.chaos.matrix import Cell, run
+from tests.chaos.matrix import Cell, judged, run
 from tests.chaos.proxy import Weather
 
 PHASE = 4  # AGREE
@@ -106,7 +106,8 @@ def cluster(tmp_path: Path) -> Scripted:
 
 
 def outcome_on(cluster: Any, cell: Cell = CELL) -> str:
-    return str(run(cell, cluster)["outcome"])
+    (entry,) = judged([run(cell, cluster)], cluster)
+    return str(entry["outcome"])
 
 
 def test_what_must_come_of_a_fault_is_enough(cluster: Scripted) -> None:
