@@ -11,6 +11,7 @@ import multiprocessing
 import os
 import signal
 import sys
+from multiprocessing import forkserver
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
@@ -63,6 +64,8 @@ def _run(home: str, environment: dict[str, str]) -> None:
     for stream in (1, 2):
         os.dup2(log, stream)
     os.close(log)
+    # What nodes are forked from ends with whoever asked for them, unless a node holds this end of the pipe as well.
+    os.close(forkserver._forkserver._forkserver_alive_fd)  # type: ignore[attr-defined]
     os.environ |= {**environment, TIED_VARIABLE: str(os.getppid())}
     sys.argv = ["mycelia", "run", home]
     from node.cli import main
