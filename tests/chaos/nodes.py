@@ -23,12 +23,20 @@ _forks = multiprocessing.get_context("forkserver")
 _forks.set_forkserver_preload([__name__, "node.commands", "node.assemble", "node.log"])
 
 
+def warm_up() -> None:
+    """Have the imports begun, while the caller does something else."""
+    # The threads of BLAS are counted when it is imported, which is in the process that the others are forked from.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    forkserver.ensure_running()
+
+
 class NodeProcess:
     """One running node; to be ended by `stop` or `kill`."""
 
     def __init__(self, home: Path, environment: dict[str, str]) -> None:
-        # The threads of BLAS are counted when it is imported, which is in the process that the others are forked from.
-        os.environ.setdefault("OMP_NUM_THREADS", "1")
+        warm_up()
+        self._log = home / "node.log"
+        self._said_before = self._log.stat().st_size if self._log.exists() else 0
         self._process: ForkServerProcess = _forks.Process(target=_run, args=(str(home), environment), daemon=True)
         self._process.start()
 
@@ -40,6 +48,10 @@ class NodeProcess:
     @property
     def exit_code(self) -> int | None:
         return self._process.exitcode
+
+    def said(self) -> str:
+        """All that it has logged since its start."""
+        return self._log.read_bytes()[self._said_before :].decode(errors="replace").strip()
 
     def signal(self, number: signal.Signals) -> None:
         if self.exit_code is None:
