@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import IO
 
 _PR_SET_PDEATHSIG = 1
-_TIED = "MYCELIA_DIE_WITH_PARENT"
+TIED_VARIABLE = "MYCELIA_DIE_WITH_PARENT"
 STOP_SECONDS = 5.0
 
 
 def die_with_parent() -> None:
     """In a child: have the kernel end this process when its parent ends, however that happens (Linux)."""
-    parent = os.environ.get(_TIED)
+    parent = os.environ.get(TIED_VARIABLE)
     if parent is None or not sys.platform.startswith("linux"):
         return
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
@@ -61,7 +61,7 @@ class Processes:
                 stdin=subprocess.DEVNULL,
                 stdout=errors if stdout is None else stdout,
                 stderr=errors,
-                env={**os.environ, _TIED: str(os.getpid()), "OMP_NUM_THREADS": "1", **(environment or {})},
+                env={**os.environ, TIED_VARIABLE: str(os.getpid()), "OMP_NUM_THREADS": "1", **(environment or {})},
                 start_new_session=True,  # Ctrl-C reaches the parent alone, which ends its children in order
             )
         self._running.append(process)

@@ -281,7 +281,10 @@ class Store:
                 raise StoreError(
                     f"no room left for {self._path}; make some and start again, nothing was lost"
                 ) from error
-            raise StoreError(f"cannot use {self._path}: {error}") from error
+            raise StoreError(
+                f"cannot use {self._path}: {error}; see that its disk has room, works and can be written to, "
+                "and start again"
+            ) from error
         except sqlite3.DatabaseError as error:
             raise StoreError(f"{self._path} is not a node's store, or is damaged: {error}") from error
         except OSError as error:

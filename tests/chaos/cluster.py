@@ -10,6 +10,7 @@ import socket
 import sqlite3
 import subprocess
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +24,7 @@ from gossip.spec import TaskSpec, blob_digest
 from gossip.state import PHASES
 from gossip.values import SETTLED
 from ledger.audit import audit
+from ledger.client import LedgerClient
 from ledger.devchain import DEV_KEYS
 from ledger.types import VaultTerms
 from node.builtin import builtin_task, make_spec
@@ -34,12 +36,15 @@ from node.model import apply_average, decode, encode
 from node.processes import Processes
 from node.store import STORE_FILE
 from node.workshop import PublicSums
+from tests.chaos.nodes import NodeProcess, warm_up
 from tests.chaos.proxy import Proxies, Route, Weather
 
 FIELD = 2**24 - 3
 SEED_BYTES = 32
 ROUNDS = 100_000
-POLL_SECONDS = 0.03
+POLL_SECONDS = 0.05
+RETURN_SECONDS = 120.0
+"""For what is left to the nodes; on a quiet machine some seconds do."""
 TIMING = GossipConfig(
     open_seconds=1.5,
     train_seconds=5.0,
@@ -50,6 +55,11 @@ TIMING = GossipConfig(
     score_seconds=3.0,
     grace_seconds=0.3,
 )
+CHAIN_TOO_BUSY = (
+    "mycelia: the endpoint was silent for 10 seconds",
+    "mycelia: the endpoint took more than 10 seconds to answer",
+)
+"""With which a node ends that cannot read the registry when it starts; the chain here has one thread for all."""
 TRAINING_SECONDS = 0.4
 SLOWNESS = 20
 TASK = f'''
@@ -88,14 +98,23 @@ class ChaosError(Exception):
 
 @dataclass
 class Cluster:
-    """n nodes, a chain, and the proxies between them; a context that ends them all."""
+    """n nodes, a chain, and the proxies between them; a context that ends them all.
+
+    Attributes:
+        running: the members whose processes have not been killed, nor found to have ended.
+        recorded: the last round that one of them saw on the ledger.
+        missed: (round, name of a member that somebody waited for in vain).
+    """
 
     n: int
     folder: Path
     processes: Processes = field(init=False)
-    running: dict[int, subprocess.Popen[bytes]] = field(default_factory=dict)
-    lines: dict[int, list[dict[str, Any]]] = field(default_factory=dict)
-    _offsets: dict[int, int] = field(default_factory=dict)
+    running: dict[int, NodeProcess] = field(default_factory=dict)
+    recorded: int = -1
+    missed: set[tuple[int, str]] = field(default_factory=set)
+    _offsets: Counter[int] = field(default_factory=Counter)
+    _settled: dict[int, dict[int, dict[str, Any]]] = field(default_factory=dict)
+    _places: dict[int, tuple[int, int]] = field(default_factory=dict)
 
     def __enter__(self) -> Cluster:
         self.folder.mkdir(parents=True)
@@ -103,21 +122,28 @@ class Cluster:
         try:
             self._set_up()
         except BaseException:
-            self.processes.__exit__()
+            self._end_processes()
             raise
         return self
 
     def __exit__(self, *_: object) -> None:
-        for member in list(self.running):
-            self.signal(member, signal.SIGCONT)
-        self.processes.__exit__()
+        self._end_processes()
         self.proxies.__exit__()
         assert self.chain.stdout is not None
         self.chain.stdout.close()
 
+    def _end_processes(self) -> None:
+        for node in self.running.values():
+            node.signal(signal.SIGCONT)
+            node.signal(signal.SIGTERM)
+        for node in self.running.values():
+            node.stop()
+        self.processes.__exit__()
+
     # --- setting up -------------------------------------------------------------------------------------------------
 
     def _set_up(self) -> None:
+        warm_up()
         self.chain = self.processes.start(
             ["devchain", "--port", "0"], self.folder / "devchain.log", stdout=subprocess.PIPE
         )
@@ -147,7 +173,7 @@ class Cluster:
         ).__enter__()
         for member in range(self.n):
             set_registry(self.home(member), f"http://127.0.0.1:{rpc_ports[member]}", self.registry)
-            self.lines[member] = []
+            self._settled[member] = {}
             self.start(member)
 
     def home(self, member: int) -> Path:
@@ -161,17 +187,19 @@ class Cluster:
 
     def start(self, member: int) -> None:
         home = self.home(member)
-        environment = {PAUSE_VARIABLE: f"@{home / 'pause'}"}
-        self.running[member] = self.processes.start(["run", str(home)], home / "node.log", environment=environment)
+        self.running[member] = NodeProcess(home, {PAUSE_VARIABLE: f"@{home / 'pause'}"})
+
+    def _start_again(self) -> None:
+        """Start whoever could not begin because the chain was too busy to answer, as a service manager does."""
+        for member, node in list(self.running.items()):
+            if node.exit_code is not None and node.said() in CHAIN_TOO_BUSY:
+                self.start(member)
 
     def signal(self, member: int, number: signal.Signals) -> None:
-        if member in self.running:
-            self.running[member].send_signal(number)
+        self.running[member].signal(number)
 
     def kill(self, member: int) -> None:
-        process = self.running.pop(member)
-        process.kill()
-        process.wait(10)
+        self.running.pop(member).kill()
 
     def fill_disk(self, member: int) -> None:
         """No file of this process can grow any more; its writes fail, as on a full disk, wherever that is.
@@ -187,9 +215,9 @@ class Cluster:
     def wait_ended(self, member: int) -> str:
         """The last line that a node wrote which could not go on."""
         process = self.running[member]
-        self.until(lambda: process.poll() is not None, 60.0, f"m{member} to end for want of disk")
+        self.until(lambda: process.exit_code is not None, RETURN_SECONDS, f"m{member} to end for want of disk")
         del self.running[member]
-        return (self.home(member) / "node.log").read_text(errors="replace").strip().splitlines()[-1]
+        return (self.home(member) / "node.log").read_text(errors="replace").strip().rpartition("\n")[2]
 
     # --- following --------------------------------------------------------------------------------------------------
 
@@ -206,9 +234,20 @@ class Cluster:
             self._offsets[member] = self._offsets.get(member, 0) + len(whole)
             for line in whole.splitlines():
                 try:
-                    self.lines[member].append(json.loads(line))
+                    self._note(member, json.loads(line))
                 except ValueError:
                     continue  # half a line of a killed process, and the next one's first
+
+    def _note(self, member: int, line: dict[str, Any]) -> None:
+        match line["event"]:
+            case "entered":
+                self._places[member] = (line["round"], PHASES.index(line["phase"]))
+            case "settled":
+                self._settled[member][line["round"]] = line
+            case "missed":
+                self.missed |= {(line["round"], name) for name in line["members"]}
+            case "recorded":
+                self.recorded = max(self.recorded, line["round"])
 
     def until(self, condition: Callable[[], object], seconds: float, what: str) -> None:
         """Follow the nodes until the condition holds.
@@ -219,6 +258,7 @@ class Cluster:
         end = time.monotonic() + seconds
         while True:
             self.look()
+            self._start_again()
             if condition():
                 return
             if time.monotonic() > end:
@@ -227,20 +267,19 @@ class Cluster:
 
     def check_alive(self, members: Iterable[int]) -> None:
         for member in members:
-            if member in self.running and self.running[member].poll() is not None:
-                raise ChaosError(f"m{member} ended with {self.running[member].returncode}; see {self.home(member)}")
+            if member in self.running and self.running[member].exit_code is not None:
+                raise ChaosError(f"m{member} ended with {self.running[member].exit_code}; see {self.home(member)}")
 
     def settled(self, member: int) -> dict[int, dict[str, Any]]:
         """The rounds that ended for a member, by number."""
-        return {line["round"]: line for line in self.lines[member] if line["event"] == "settled"}
+        return self._settled[member]
 
     def last_settled(self, member: int) -> int:
-        return max(self.settled(member), default=-1)
+        return max(self._settled[member], default=-1)
 
     def place(self, member: int) -> tuple[int, int]:
         """(round, phase) that a member has come to."""
-        entered = [line for line in self.lines[member] if line["event"] == "entered"]
-        return (entered[-1]["round"], PHASES.index(entered[-1]["phase"])) if entered else (-1, 0)
+        return self._places.get(member, (-1, 0))
 
     def pause(self, member: int, round_id: int, phase: str) -> None:
         """Have a node stay in a phase for a second, so that something can happen to it there."""
@@ -279,6 +318,11 @@ class Cluster:
         if row is None:
             raise ChaosError(f"m{member} has forgotten what belongs to round {value}")
         return bytes(row[0])
+
+    def recorded_model(self, round_id: int) -> str:
+        """Digest of the model that the ledger shows for a round."""
+        record = next(LedgerClient(self.rpc, self.registry).records(round_id))
+        return record.result.model.hex() if record.result.round == round_id else ""
 
     def audit(self) -> str:
         """Empty if the auditor finds nothing, else what it finds."""

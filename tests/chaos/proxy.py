@@ -9,7 +9,9 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import trio
@@ -28,11 +30,13 @@ class Weather:
         isolated: members that reach each other and nobody else.
         slow: members on whose lines every byte takes `delay_seconds`, with stalls.
         without_chain: members whose chain endpoint does not answer.
+        slowed: those of `slow` whose bytes have been late.
     """
 
     isolated: frozenset[int] = frozenset()
     slow: frozenset[int] = frozenset()
     without_chain: frozenset[int] = frozenset()
+    slowed: frozenset[int] = frozenset()
     delay_seconds: float = 0.2
 
     def is_cut(self, source: int | None, target: int) -> bool:
@@ -92,7 +96,7 @@ class Proxies:
         await trio.serve_tcp(carry, port, host=host, task_status=task_status)
 
     async def _carry(self, near: trio.SocketStream, route: Route) -> None:
-        source = None if route.is_chain else owner_of(near.socket.getpeername()[1], route.listen[1], self.pids())
+        source = Caller(near.socket.getpeername()[1], route.listen[1], self.pids)
         try:
             await self._wait_clear(source, route)
             async with near, await trio.open_tcp_stream(*route.target) as far, trio.open_nursery() as nursery:
@@ -102,14 +106,17 @@ class Proxies:
             pass  # either side is gone, and the other learns it by the closed socket
 
     async def _pump(
-        self, near: trio.SocketStream, far: trio.SocketStream, source: int | None, route: Route, both: trio.CancelScope
+        self, near: trio.SocketStream, far: trio.SocketStream, source: Caller, route: Route, both: trio.CancelScope
     ) -> None:
         sent, pieces = trio.open_memory_channel[tuple[float, bytes]](64)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._deliver, pieces, far, source, route)
             async with sent:
                 while data := await near.receive_some(CHUNK_BYTES):
-                    delay = self.weather.delay_seconds if self._is_slow(source, route) else 0.0
+                    delay = 0.0
+                    if self._is_slow(source, route):
+                        delay = self.weather.delay_seconds
+                        self.weather.slowed |= self.weather.slow & {source.member, route.member}
                     await sent.send((trio.current_time() + delay, data))
         both.cancel()
 
@@ -127,37 +134,49 @@ class Proxies:
             await self._wait_clear(source, route)
             await far.send_all(data)
 
-    def _is_slow(self, source: int | None, route: Route) -> bool:
-        return not route.is_chain and self.weather.is_slow(source, route.member)
+    def _is_slow(self, source: Caller, route: Route) -> bool:
+        return not route.is_chain and bool(self.weather.slow) and self.weather.is_slow(source.member, route.member)
 
-    async def _wait_clear(self, source: int | None, route: Route) -> None:
+    async def _wait_clear(self, source: Caller, route: Route) -> None:
         while self._is_cut(source, route):  # noqa: ASYNC110  (another thread changes the weather)
             await trio.sleep(0.05)
 
-    def _is_cut(self, source: int | None, route: Route) -> bool:
+    def _is_cut(self, source: Caller, route: Route) -> bool:
         if route.is_chain:
             return route.member in self.weather.without_chain
-        return self.weather.is_cut(source, route.member)
+        return bool(self.weather.isolated) and self.weather.is_cut(source.member, route.member)
 
 
-def owner_of(port: int, proxy_port: int, pids: Mapping[int, int]) -> int | None:
-    """The member whose process holds the socket that connected from `port`."""
-    inode = next((words[9] for words in _tcp_table() if (_port(words[1]), _port(words[2])) == (port, proxy_port)), None)
-    if inode is None:
-        return None
-    for member, pid in pids.items():
-        try:
-            names = [os.readlink(entry) for entry in Path(f"/proc/{pid}/fd").iterdir()]
-        except OSError:
-            continue  # it ended meanwhile
-        if f"socket:[{inode}]" in names:
-            return member
+class Caller:
+    """Who connected to a proxy; looked up when the weather first makes a difference to it, since it takes long."""
+
+    def __init__(self, port: int, proxy_port: int, pids: Callable[[], Mapping[int, int]]) -> None:
+        self._ports = (port, proxy_port)
+        self._pids = pids
+
+    @cached_property
+    def member(self) -> int | None:
+        """The member whose process holds the socket that connected; None once it is gone."""
+        inode = _inode_of(*self._ports)
+        if inode is None:
+            return None
+        return next((member for member, pid in self._pids().items() if f"socket:[{inode}]" in _open_files(pid)), None)
+
+
+def _open_files(pid: int) -> set[str]:
+    names = set()
+    with suppress(OSError):  # the process has ended
+        for entry in Path(f"/proc/{pid}/fd").iterdir():
+            with suppress(OSError):  # the file was closed meanwhile
+                names.add(os.readlink(entry))
+    return names
+
+
+def _inode_of(port: int, proxy_port: int) -> str | None:
+    near, far = f":{port:04X}", f":{proxy_port:04X}"
+    for line in Path("/proc/net/tcp").read_text().splitlines():
+        if near in line and far in line:
+            words = line.split()
+            if words[1].endswith(near) and words[2].endswith(far):
+                return words[9]
     return None
-
-
-def _tcp_table() -> list[list[str]]:
-    return [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
-
-
-def _port(address: str) -> int:
-    return int(address.rpartition(":")[2], 16)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.chaos.cluster import Cluster
-from tests.chaos.matrix import Cell, run
+from tests.chaos.matrix import Cell, judged, run
 
 pytestmark = [pytest.mark.network, pytest.mark.lengthy]
 
@@ -27,4 +27,5 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 
 @pytest.mark.parametrize("cell", CELLS, ids=lambda cell: cell.key)
 def test_others_settle_the_exact_sum_and_the_victim_returns(cell: Cell, cluster: Cluster) -> None:
-    assert run(cell, cluster)["outcome"] in ("settled", "settled later")
+    (entry,) = judged([run(cell, cluster)], cluster)
+    assert entry["outcome"] in ("settled", "settled later")

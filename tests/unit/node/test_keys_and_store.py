@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import resource
 import sqlite3
 import subprocess
 import sys
@@ -212,6 +213,20 @@ def test_full_disk_is_named_and_loses_nothing(tmp_path: Path) -> None:
     assert store.events(1) == [(1.0, b"said")]
     store.close()
     assert (tmp_path / "node.store").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_disk_that_takes_no_more_is_named_with_what_to_do(tmp_path: Path) -> None:
+    store = Store(tmp_path / "node.store")
+    store.append_events(1, [(1.0, b"said")])
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
+    try:
+        with pytest.raises(StoreError, match=r"disk I/O error; see that its disk has room, .* and start again"):
+            store.append_events(1, [(2.0, bytes(1 << 16))])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert store.events(1) == [(1.0, b"said")]
+    store.close()
 
 
 def test_a_large_blob_is_a_file_of_its_own_and_comes_back_as_a_view(tmp_path: Path) -> None:
