@@ -74,6 +74,7 @@ class Exchange:
 
         Raises:
             MalformedMessage: its bytes are no message.
+            BadSignature: whoever it names did not sign it, although it is of this roster.
         """
         name = short_id(envelope)
         if name in self._seen or self._says_too_much(envelope):
@@ -87,18 +88,26 @@ class Exchange:
             return False
         if message.round == current and not is_within_reach(session.current, message):
             return False
-        if not self._is_genuine(envelope, message):
+        if not self._is_genuine(envelope, message, session):
             return False
         self._seen.add(name)
         self._taken[envelope.sender] += 1
         self._bytes[envelope.sender] += len(envelope.body)
         return True
 
-    def _is_genuine(self, envelope: Envelope, message: AnyMessage) -> bool:
+    def has_seen(self, envelope: Envelope) -> bool:
+        """Whether it was heard, or said, before."""
+        return short_id(envelope) in self._seen
+
+    def _is_genuine(self, envelope: Envelope, message: AnyMessage, session: Session) -> bool:
         try:
-            return verify_envelope(envelope, message, self._identity.domain, self._identity.signers)
+            if verify_envelope(envelope, message, self._identity.domain, self._identity.signers):
+                return True
         except BadSignature:
-            return False
+            pass  # nobody's
+        if message.config == session.current.context.config:
+            raise BadSignature(f"member {envelope.sender} did not sign this", peer=envelope.sender)
+        return False  # another roster may have another signer there: no fault of whoever passes it on
 
     def _says_too_much(self, envelope: Envelope) -> bool:
         sender, size = envelope.sender, len(envelope.body)
@@ -124,7 +133,7 @@ class Exchange:
         is_proof = sender not in self._proven and proves_false(state, sender, message)
         if not versions.is_relied_upon(state, record) and not is_proof:
             return False
-        if not self._is_genuine(envelope, message):
+        if not self._is_genuine(envelope, message, session):
             return False
         self._let_in_after_all.add(name)
         if is_proof:
