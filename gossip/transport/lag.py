@@ -36,6 +36,6 @@ def quantile(counts: Mapping[float, int], share: float) -> float:
     left = share * sum(counts.values())
     for bound in sorted(counts):
         left -= counts[bound]
-        if left <= 0:
-            return bound if any(counts.values()) else 0.0
-    return float("inf")
+        if counts[bound] and left <= 0:
+            return bound
+    return 0.0
