@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import time
 from functools import partial
 from typing import TYPE_CHECKING
 
 import msgspec
 
+from gossip.errors import BadSignature
 from gossip.events import Heard, PeerDown, PeerUp
-from gossip.messages import UNREADABLE
+from gossip.messages import UNREADABLE, Envelope
 from gossip.round import MAX_SHARES_KEPT, announced_shares
+from gossip.session import Session
 from gossip.shamir import blob_size
 from gossip.transport.payloads import Sink, Source, Stored
+from node.allowance import BYTES_PER_CREDIT, FORGED_COST, PLAIN_COST, SEEN_COST, SUMMARY_COST, Allowance
 from node.frames import Summary, decode_frame, encode_frame
 from node.transfers import public_names
 
 if TYPE_CHECKING:
     from node.runner import Node
+
+SHUN_SECONDS = 15.0
+"""That a peer is dropped for which announced more than an honest one has to."""
 
 
 class Door:
@@ -24,6 +31,7 @@ class Door:
 
     def __init__(self, node: Node) -> None:
         self._node = node
+        self._allowances: dict[str, Allowance] = {}
         self._offered_in = -1
         self._offered: dict[int, set[bytes]] = {}
 
@@ -50,12 +58,41 @@ class Door:
             member = node.admission.index_of(peer_id)
             if member is not None:
                 node.note_work(member, frame.round, frame.work)
-            for envelope in node.exchange.lacking(peer_id, frame, node.current):
-                node.transport.announce(encode_frame(envelope), to=peer_id)
-        elif node.current is not None and node.exchange.is_news(frame, node.current):
+            if not self._may_cause(peer_id, SUMMARY_COST):
+                return
+            lacking = node.exchange.lacking(peer_id, frame, node.current)
+            if self._may_cause(peer_id, len(lacking) * SEEN_COST):
+                for envelope in lacking:
+                    node.transport.announce(encode_frame(envelope), to=peer_id)
+        elif node.current is not None and self._is_news(peer_id, frame, node.current):
             has_room = node.enqueue(Heard(frame))
             if not has_room:
                 node.exchange.forget(frame)
+
+    def _is_news(self, peer_id: str, envelope: Envelope, session: Session) -> bool:
+        """Whether to log it.  Bounds what a peer can have this node do, with news of its own as with forged ones."""
+        exchange = self._node.exchange
+        cost = SEEN_COST if exchange.has_seen(envelope) else PLAIN_COST
+        if not self._may_cause(peer_id, cost + len(envelope.body) / BYTES_PER_CREDIT):
+            return False
+        try:
+            return exchange.is_news(envelope, session)
+        except BadSignature:
+            self._node.transport.blame(peer_id, "forged")
+            self._may_cause(peer_id, FORGED_COST)
+            return False
+
+    def _may_cause(self, peer_id: str, cost: float) -> bool:
+        """Whether a peer has that much credit left; who has not is dropped for a while."""
+        now = time.monotonic()
+        allowance = self._allowances.get(peer_id)
+        if allowance is None:
+            allowance = self._allowances[peer_id] = Allowance(len(self._node.workshop.identity.signers), now)
+        if allowance.spend(cost, now):
+            return True
+        self._node.transport.blame(peer_id, "flooding")
+        self._node.transport.shun(peer_id, SHUN_SECONDS)
+        return False
 
     def judge_offer(self, peer_id: str, header: bytes, size: int, digest: bytes) -> str | None:
         node = self._node

@@ -8,6 +8,7 @@ from __future__ import annotations
 import mmap
 import os
 import shutil
+import tempfile
 from pathlib import Path
 from typing import Final
 
@@ -22,12 +23,13 @@ class LargeBlobs:
         self._folder = folder
 
     def put(self, name: bytes, round_id: int, data: bytes | memoryview) -> None:
-        """Write a blob; it is on disk when this returns."""
+        """Write a blob; it is on disk when this returns.  Two threads may write the same one at once."""
         folder = self._folder / f"{round_id:08d}"
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        draft = folder / f"{name.hex()}.part"
+        descriptor, path = tempfile.mkstemp(".part", name.hex(), folder)
+        draft = Path(path)
         try:
-            with open(os.open(draft, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600), "wb") as file:
+            with open(descriptor, "wb") as file:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -31,6 +32,10 @@ def samples(
     for peer_id, faults in statistics.faults.items():
         for fault, count in faults.items():
             yield "mycelia_peer_faults_total", (("peer", names.get(peer_id, peer_id)), ("fault", fault)), count
+    total = 0
+    for bound, count in statistics.loop_lag.items():
+        total += count
+        yield "mycelia_loop_lag_seconds_bucket", (("le", "+Inf" if math.isinf(bound) else f"{bound:g}"),), total
     for peer_id, seconds in statistics.round_trip_seconds.items():
         yield "mycelia_round_trip_seconds", (("peer", names.get(peer_id, peer_id)),), seconds
     for (member, reason), count in blamed.items():
@@ -44,7 +49,8 @@ def render(found: Iterable[Sample]) -> str:
         text = ",".join(f'{label}="{_escaped(word)}"' for label, word in labels)
         lines.setdefault(name, []).append(f"{name}{{{text}}} {value:.15g}" if text else f"{name} {value:.15g}")
     return "".join(
-        f"# TYPE {name} {'counter' if name.endswith('_total') else 'gauge'}\n" + "".join(f"{one}\n" for one in ones)
+        f"# TYPE {name} {'counter' if name.endswith(('_total', '_bucket')) else 'gauge'}\n"
+        + "".join(f"{one}\n" for one in ones)
         for name, ones in lines.items()
     )
 

@@ -71,6 +71,7 @@ class Exchange:
 
         Raises:
             MalformedMessage: its bytes are no message.
+            BadSignature: whoever it names did not sign it, although it is of this roster.
         """
         name = short_id(envelope)
         if name in self._seen or self._says_too_much(envelope, session):
@@ -91,12 +92,20 @@ class Exchange:
         self._bytes[envelope.sender] += len(envelope.body)
         return True
 
+    def has_seen(self, envelope: Envelope) -> bool:
+        """Whether it was heard, or said, before."""
+        return short_id(envelope) in self._seen
+
     def _is_genuine(self, envelope: Envelope, message: AnyMessage, session: Session) -> bool:
-        identity = session.identity
+        identity, committee = session.identity, session.identity.committee_of(message.round)
         try:
-            return verify_envelope(envelope, message, identity.domain, identity.committee_of(message.round).keys)
+            if verify_envelope(envelope, message, identity.domain, committee.keys):
+                return True
         except BadSignature:
-            return False
+            pass  # nobody's
+        if message.config == committee.config:
+            raise BadSignature(f"member {envelope.sender} did not sign this", peer=envelope.sender)
+        return False  # another roster may have another signer there: no fault of whoever passes it on
 
     def _says_too_much(self, envelope: Envelope, session: Session) -> bool:
         sender, size, n = envelope.sender, len(envelope.body), session.current.context.parameters.n

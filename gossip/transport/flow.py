@@ -152,9 +152,13 @@ class Incoming:
     async def _write(self, chunks: trio.MemoryReceiveChannel[bytes]) -> None:
         async with chunks:
             async for chunk in chunks:
-                await trio.to_thread.run_sync(self._partial.add, chunk)
+                await trio.to_thread.run_sync(self._add, [chunk, *_waiting(chunks)])
                 if self._granted < self._partial.size:
                     await self._grant()
+
+    def _add(self, chunks: list[bytes]) -> None:
+        for chunk in chunks:
+            self._partial.add(chunk)
 
     async def _grant(self) -> None:
         if self._received == self._granted and self._stream.has_unread:
@@ -162,6 +166,15 @@ class Incoming:
         self._granted = min(self._partial.size, self._partial.offset + self._window)
         self._more.set()
         await self._stream.write_frame(FrameType.GRANT, GRANT.pack(self._granted), seconds=self._limits.chunk_seconds)
+
+
+def _waiting(chunks: trio.MemoryReceiveChannel[bytes]) -> Iterator[bytes]:
+    """What has come meanwhile; a thread for each would cost more than its digest."""
+    while True:
+        try:
+            yield chunks.receive_nowait()
+        except (trio.WouldBlock, trio.EndOfChannel):
+            return
 
 
 @contextmanager

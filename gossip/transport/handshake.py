@@ -19,6 +19,7 @@ from gossip.errors import PeerUnreachable
 from gossip.transport.border import translated
 from gossip.transport.interface import Limits
 from gossip.transport.muxer import BoundedYamux
+from gossip.transport.session import Session
 from gossip.transport.wire import Wire
 
 STRANGER: Final = "an unknown peer"
@@ -83,9 +84,10 @@ class Handshake:
     async def _upgrade(self, wire: Wire, expected: str | None) -> tuple[str, BoundedYamux]:
         _, noise = await self._security.select(wire, wire.is_initiator)
         if expected is None:
-            session = await noise.secure_inbound(wire)
+            secured = await noise.secure_inbound(wire)
         else:
-            session = await noise.secure_outbound(wire, ID.from_base58(expected))
+            secured = await noise.secure_outbound(wire, ID.from_base58(expected))
+        session = Session(wire, secured)
         _, muxer = await self._muxers.select(session, wire.is_initiator)
         wire.admit()
         remote = session.get_remote_peer()

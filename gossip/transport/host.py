@@ -15,19 +15,19 @@ import trio
 
 from gossip.errors import LocalError, PeerUnreachable
 from gossip.spec import hasher
-from gossip.transport.border import describe, translated
 from gossip.transport.connection import Connection, Counters, Services
-from gossip.transport.dialer import Backoff
+from gossip.transport.dialer import Dialer
 from gossip.transport.errands import Errands
 from gossip.transport.handshake import Handshake, NotAdmitted
 from gossip.transport.identity import PeerAddress, peer_id_of
 from gossip.transport.interface import CannotListen, Handlers, Limits, PortTaken, Statistics
+from gossip.transport.lag import LoopLag
 from gossip.transport.lobby import Lobby
 from gossip.transport.muxer import BoundedYamux
 from gossip.transport.payloads import MakeHasher, Memory, Partial, Source, Stored
 from gossip.transport.peers import Peer
 from gossip.transport.reach import Reach, View
-from gossip.transport.relay import RELAY, Relay, StreamPipe, ask_for
+from gossip.transport.relay import Relay, StreamPipe
 from gossip.transport.streams import Stream
 from gossip.transport.transfer import Transfers
 from gossip.transport.wire import Meter, Pipe, SocketPipe, Wire
@@ -79,12 +79,12 @@ class Transport:
         self._listen = (listen_host, listen_port)
         self._limits = limits or Limits()
         self._handlers = handlers
-        self._draw = draw
         self._peers: dict[str, Peer] = {}
-        self._handshake = Handshake(node_key, self._peers.__contains__, self._limits)
+        self._handshake = Handshake(node_key, self._is_welcome, self._limits)
         transfers = Transfers(self._limits, handlers, push_hasher, blob_hasher, self._on_fault)
-        reach = Reach(self._limits, self._try_to_reach, clock)
-        self._relay = Relay(self._limits, self._direct, is_on=relay)
+        self._dialer = Dialer(self.peer_id, self._limits, self._peers, self._handshake, self._wire, self._serve, draw)
+        reach = Reach(self._limits, self._dialer.try_to_reach, clock)
+        self._relay = Relay(self._limits, self._dialer.direct, is_on=relay)
         self._services = Services(
             self._limits, handlers, transfers, reach, self._relay, self._answer_relayed, Counters(), self._on_fault
         )
@@ -92,6 +92,7 @@ class Transport:
         self._nursery: trio.Nursery | None = None
         self._has_run = False
         self._lobby = Lobby(self._limits.max_half_open)
+        self._lag = LoopLag()
         self._faults: dict[str, Counter[str]] = {}
         self._meter = Meter()
         self._dropped_by_former = 0
@@ -120,8 +121,9 @@ class Transport:
         try:
             async with trio.open_nursery() as self._nursery:
                 self._nursery.start_soon(trio.serve_listeners, self._answer, listeners)
+                self._nursery.start_soon(self._lag.run)
                 for peer in self._peers.values():
-                    self._nursery.start_soon(self._keep_connected, peer)
+                    self._nursery.start_soon(self._dialer.keep_connected, peer)
                 task_status.started(listeners[0].socket.getsockname()[1])
                 try:
                     await trio.sleep_forever()
@@ -162,7 +164,21 @@ class Transport:
             peer = self._peers[peer_id] = Peer(address, self._limits)
             self._faults.setdefault(peer_id, Counter())
             if self._nursery is not None:
-                self._nursery.start_soon(self._keep_connected, peer)
+                self._nursery.start_soon(self._dialer.keep_connected, peer)
+
+    def _is_welcome(self, peer_id: str) -> bool:
+        peer = self._peers.get(peer_id)
+        return peer is not None and not peer.shunned_seconds()
+
+    def blame(self, peer_id: str, fault: str) -> None:
+        """Counts what the node found a peer to have done."""
+        self._on_fault(peer_id, fault)
+
+    def shun(self, peer_id: str, seconds: float) -> None:
+        """Drops a peer, and has nothing to do with it for so long."""
+        peer = self._peers.get(peer_id)
+        if peer is not None:
+            peer.shun(seconds)
 
     def _dismiss(self, peer: Peer) -> None:
         self._dropped_by_former += peer.dropped
@@ -189,94 +205,17 @@ class Transport:
         except PeerUnreachable as error:
             if isinstance(error.__cause__, NotAdmitted):
                 self._refused += 1
-                self._on_fault(error.__cause__.peer_id, "not admitted")
+                is_shunned = error.__cause__.peer_id in self._peers
+                self._on_fault(error.__cause__.peer_id, "shunned" if is_shunned else "not admitted")
             else:
                 self._failed += 1
             return
         finally:
             self._lobby.leave(wire)
         peer = self._peers.get(peer_id)
-        if peer is None:  # dismissed since
+        if peer is None or peer.shunned_seconds():  # since
             return wire.abort()
         await self._serve(peer, wire, muxer, via)
-
-    async def _keep_connected(self, peer: Peer) -> None:
-        """Dials a peer whenever there is no connection to it."""
-        backoff = Backoff(self._limits, self._draw)
-        pause = 0.0
-        head_start = self._limits.head_start_seconds if self.peer_id > peer.peer_id else 0.0
-        with peer.keeper:
-            while True:
-                await peer.wait_lost()
-                with trio.move_on_after(pause + head_start):
-                    await peer.wait_connected()
-                if peer.connections:
-                    pause = 0.0
-                    continue
-                pause = await self._dial(peer, backoff)
-
-    async def _dial(self, peer: Peer, backoff: Backoff) -> float:
-        """Serves one outbound connection, if it comes about; seconds to wait before the next."""
-        try:
-            wire, muxer = await self._reach(peer)
-        except PeerUnreachable as error:
-            peer.dial_failure = describe(error.__cause__ or error)
-            return backoff.on_lost(await self._through_relays(peer))
-        peer.dial_failure = ""
-        begun = trio.current_time()
-        await self._serve(peer, wire, muxer)
-        return backoff.on_lost(trio.current_time() - begun)
-
-    async def _through_relays(self, peer: Peer) -> float:
-        """Serves one connection through any member that joins us; seconds that it lasted."""
-        for via in list(self._peers):
-            connection = self._direct(via)
-            if connection is None or via == peer.peer_id:
-                continue
-            begun = trio.current_time()
-            try:
-                with connection.user():
-                    await self._through(connection, peer)
-            except PeerUnreachable:
-                continue
-            return trio.current_time() - begun
-        return 0.0
-
-    async def _through(self, connection: Connection, peer: Peer) -> None:
-        stream = await connection.open(RELAY)
-        try:
-            await ask_for(stream, peer.peer_id, self._limits)
-            wire = self._wire(StreamPipe(stream), is_initiator=True)
-            _, muxer = await self._handshake.upgrade(wire, peer.peer_id)
-            await self._serve(peer, wire, muxer, connection.peer.peer_id)
-        finally:
-            await stream.abort()
-
-    def _direct(self, peer_id: str) -> Connection | None:
-        """The live connection to a peer that goes through no other."""
-        peer = self._peers.get(peer_id)
-        live = () if peer is None else peer.connections
-        return next((one for one in live if not one.is_closed and one.via is None), None)
-
-    async def _reach(self, peer: Peer) -> tuple[Wire, BoundedYamux]:
-        address = peer.address
-        with translated(peer.peer_id), trio.fail_after(self._limits.dial_seconds):
-            stream = await trio.open_tcp_stream(address.host, address.port)
-        wire = self._wire(SocketPipe(stream), is_initiator=True)
-        _, muxer = await self._handshake.upgrade(wire, peer.peer_id)
-        return wire, muxer
-
-    async def _try_to_reach(self, peer_id: str) -> str:
-        """Dials a peer's registered address once, and hangs up; why it failed, or an empty text."""
-        peer = self._peers.get(peer_id)
-        if peer is None:
-            return "not admitted"
-        try:
-            wire, _ = await self._reach(peer)
-        except PeerUnreachable as error:
-            return describe(error.__cause__ or error)
-        wire.abort()
-        return ""
 
     def _wire(self, pipe: Pipe, *, is_initiator: bool) -> Wire:
         return Wire(
@@ -290,6 +229,9 @@ class Transport:
         connection = Connection(peer, wire, muxer, self._services, via)
         if peer.add(connection):
             self._handlers.on_connected(peer.peer_id)
+        for other in peer.connections if via is None else ():
+            if other.via is not None:
+                other.close()
         try:
             await connection.serve()
         finally:
@@ -404,6 +346,7 @@ class Transport:
                 {i: p.primary.via for i, p in peers.items() if p.primary is not None and p.primary.via is not None}
             ),
             circuits=self._relay.circuits,
+            loop_lag=MappingProxyType(self._lag.counts),
             round_trip_seconds=MappingProxyType(
                 {i: p.round_trip_seconds for i, p in peers.items() if p.round_trip_seconds is not None}
             ),

@@ -93,6 +93,8 @@ class Limits:
         redial_max_seconds: the longest one.
         head_start_seconds: what the peer with the larger PeerID leaves the other to dial first, so that two
             that find each other at once rarely end up with two connections.
+        direct_retry_seconds: between two looks, shortened by up to a half, whether a peer that is connected through
+            another one only can be dialled by now.
         ping_seconds: between two signs of life.
         silence_seconds: without a byte received, after which a connection is dead.
         stall_seconds: for the kernel to take one encrypted frame.
@@ -121,6 +123,7 @@ class Limits:
     redial_min_seconds: float = 0.2
     redial_max_seconds: float = 5.0
     head_start_seconds: float = 0.25
+    direct_retry_seconds: float = 60.0
     ping_seconds: float = 2.0
     silence_seconds: float = 7.0
     stall_seconds: float = 10.0
@@ -156,10 +159,12 @@ class Statistics:
         announcements_dropped: not written because the peer was too slow.
         faults: of each peer that is or was admitted, how often it did what: "malformed", "overrun", "silent",
             "digest", "streams", "repeated" (an announcement again, or out of order), "refused by handler",
-            "not admitted" (it came back after its removal).
+            "not admitted" (it came back after its removal), "shunned" (it came back too early), and what the node
+            blamed it for.
         dial_failures: of each peer that could not be reached, why the last attempt failed.
         relayed: of each peer that is connected through another one only, that one's PeerID.
         circuits: pairs of members that this node joins.
+        loop_lag: how often the event loop was at most so many seconds late; see `gossip.transport.lag`.
         round_trip_seconds: of each connected peer, as the last ping measured it.
     """
 
@@ -176,4 +181,5 @@ class Statistics:
     dial_failures: Mapping[str, str]
     relayed: Mapping[str, str]
     circuits: int
+    loop_lag: Mapping[float, int]
     round_trip_seconds: Mapping[str, float]

@@ -32,6 +32,7 @@ class Peer:
         self.keeper = trio.CancelScope()
         self.dropped_before = 0
         self._limits = limits
+        self._shunned_until = 0.0
         self._changed = trio.Event()
         self._start_counting()
 
@@ -76,6 +77,16 @@ class Peer:
         self.round_trip_seconds = None
         self._start_counting()
         return True
+
+    def shun(self, seconds: float) -> None:
+        """Closes every connection, and wants none for so long."""
+        self._shunned_until = trio.current_time() + seconds
+        for connection in self.connections:
+            connection.close()
+
+    def shunned_seconds(self) -> float:
+        """For how long no connection is wanted."""
+        return max(0.0, self._shunned_until - trio.current_time())
 
     def _wake(self) -> None:
         self._changed.set()

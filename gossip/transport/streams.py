@@ -22,9 +22,6 @@ CONTROL: Final = "/mycelia/control/1.0.0"
 TRANSFER: Final = "/mycelia/transfer/1.0.0"
 """One payload, pushed or fetched."""
 
-PIECE_BYTES: Final = 65535 - 16 - 12
-"""What fits into one Noise message with its tag and yamux's header; one byte more costs a second message."""
-
 NEGOTIATION_BYTES: Final = 1024
 GOODBYE_SECONDS: Final = 1.0
 
@@ -69,13 +66,8 @@ class Stream:
             PeerUnreachable: the stream broke, or the peer did not take it in time.
         """
         *first, body = (encode_head(kind, sum(map(len, parts))), *parts)
-        start = b"".join(first)
-        room = PIECE_BYTES - len(start)
-        view = memoryview(body)
         with translated(self._peer_id), trio.fail_after(seconds):
-            await self._raw.write(start + view[:room])
-            for at in range(room, len(view), PIECE_BYTES):
-                await self._raw.write(view[at : at + PIECE_BYTES])
+            await self._raw.conn.send(self._raw, b"".join(first), memoryview(body))
 
     async def read_frame(
         self, expected: Expected, *, seconds: float, idle_seconds: float | None = None
@@ -103,25 +95,25 @@ class Stream:
         return data
 
     async def _fill(self, size: int) -> None:
-        """Has at least `size` bytes ready.  Every read costs a window update, so small ones are batched."""
+        """Has at least `size` bytes ready."""
         while len(self._ahead) < size:
-            data = await self._raw.read(max(size - len(self._ahead), PIECE_BYTES))
+            data = await self._raw.conn.receive(self._raw)
             if not data:
                 raise PeerUnreachable(f"{self._peer_id} ended the stream")
             self._ahead += data
 
     async def receive_some(self, max_bytes: int) -> bytes:
         """Bytes that are no frames: at least one, none at the end; the library's errors are the caller's."""
-        if self._ahead:
-            return await self._take(min(max_bytes, len(self._ahead)))
-        try:
-            return bytes(await self._raw.read(max_bytes))
-        except MuxedStreamEOF:
-            return b""
+        if not self._ahead:
+            try:
+                self._ahead += await self._raw.conn.receive(self._raw)
+            except MuxedStreamEOF:
+                return b""
+        return await self._take(min(max_bytes, len(self._ahead)))
 
     async def send_all(self, data: bytes) -> None:
         """Bytes that are no frames; the library's errors are the caller's."""
-        await self._raw.write(data)
+        await self._raw.conn.send(self._raw, b"", memoryview(data))
 
     async def close(self) -> None:
         """Nothing more will be written; what was written still arrives."""

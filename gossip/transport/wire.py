@@ -9,8 +9,8 @@ import trio
 from libp2p.abc import ConnectionType, IRawConnection
 from libp2p.io.exceptions import ConnectionClosedError
 
-READ_AHEAD_BYTES: Final = 128 * 1024
-"""py-libp2p reads a 2-byte length, then a body, with a system call each: reading ahead halves its cost."""
+READ_AHEAD_BYTES: Final = 256 * 1024
+"""A system call for four messages instead of two for each."""
 
 HANDSHAKE_BYTES: Final = 16 * 1024
 """More than any handshake needs.  py-libp2p would read a length prefix of 2**63 as long as bytes arrive."""
@@ -85,6 +85,28 @@ class Wire(IRawConnection):  # type: ignore[misc]
         data = self._ahead[self._taken : end]
         self._taken = end
         return data
+
+    def take_nowait(self, n: int) -> bytes | None:
+        """Exactly `n` bytes, if they are here."""
+        end = self._taken + n
+        if end > len(self._ahead):
+            return None
+        data = self._ahead[self._taken : end]
+        self._taken = end
+        return data
+
+    async def take(self, n: int) -> bytes:
+        """Exactly `n` bytes.
+
+        Raises:
+            ConnectionClosedError: closed by either side.
+        """
+        pieces: list[bytes] = []
+        while (last := self.take_nowait(n)) is None:
+            pieces.append(self._ahead[self._taken :])
+            n -= len(pieces[-1])
+            await self._fill()
+        return b"".join((*pieces, last)) if pieces else last
 
     async def _fill(self) -> None:
         wanted = READ_AHEAD_BYTES if self._allowance is None else min(READ_AHEAD_BYTES, self._allowance)

@@ -1,10 +1,14 @@
-"""Throughput of a share between two processes, beside TLS 1.3 on the same loopback, in turns: make bench-network
+"""The network's figures: make bench-network; python -m tests.bench.network [--minutes 10] [--only N:PARAMETERS ...]
 
-Writes tests/bench/results/network.json.  The receiver acknowledges when it has all of it, with its digest checked.
+Throughput of a share between two processes, beside TLS 1.3 on the same loopback, in turns (the receiver acknowledges
+when it has all of it, with its digest checked); lag of the event loop; whole secure rounds beside the same updates in
+the clear.  Writes tests/bench/results/network.json.  A round is begun only while there is time for it; those that are
+left out are named in the results, and so is one that did not end.
 """
 
 from __future__ import annotations
 
+import argparse
 import datetime
 import ipaddress
 import json
@@ -15,7 +19,8 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from itertools import chain
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection as Line
 from pathlib import Path
@@ -29,12 +34,20 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from gossip.spec import digest
 from gossip.transport import Limits, PeerAddress, peer_id_of
 from gossip.transport.host import Transport
+from tests.bench.lag import lag_while_training
+from tests.bench.rounds import TooSlow, clear_round, secure_round
 
 MIB: Final = 1 << 20
 SIZE: Final = 128 * MIB
 REPEATS: Final = 7
 TLS_PIECE: Final = 256 * 1024
 RESULT: Final = Path(__file__).parent / "results" / "network.json"
+CELLS: Final = [(n, parameters) for parameters in (100_000, 1_000_000, 10_000_000) for n in (4, 8)]
+SHORTEST_SECONDS: Final = 60.0
+"""That a consortium needs to start and end a few rounds on two cores."""
+NODE_MEGABYTES: Final = 550
+BYTES_PER_PARAMETER: Final = 290
+"""Of a node's memory at its highest, as measured with a million of them."""
 ALICE, BOB = b"a" * 32, b"b" * 32
 
 
@@ -140,7 +153,8 @@ async def send(pem: Path, line: Line) -> dict[str, list[float]]:
     return found
 
 
-def main() -> int:
+def throughput() -> dict[str, Any]:
+    """MB/s of every transfer, and the median ratio of those that followed each other."""
     here, there = Pipe()
     with tempfile.TemporaryDirectory() as folder:
         pem = certificate(Path(folder))
@@ -153,15 +167,56 @@ def main() -> int:
         os.wait()
     rates = {way: [round(SIZE / 1e6 / seconds, 1) for seconds in times] for way, times in found.items()}
     ratio = statistics.median(a / b for a, b in zip(rates["mycelia"], rates["tls"], strict=True))
+    return {"megabytes": SIZE / 1e6, "megabytes_per_second": rates, "tls_ratio": round(ratio, 3)}
+
+
+def rounds(cells: list[tuple[int, int]], until: float) -> Iterator[dict[str, Any]]:
+    """Each cell: a whole secure round, and the same updates in the clear."""
+    for n, parameters in cells:
+        cell: dict[str, Any] = {"n": n, "parameters": parameters, "load": round(os.getloadavg()[0], 1)}
+        left, needed = until - time.monotonic(), n * (NODE_MEGABYTES + parameters * BYTES_PER_PARAMETER / 1e6)
+        if needed > free_megabytes():
+            yield cell | {"left_out": f"needs about {needed:.0f} MB, free are {free_megabytes():.0f}"}
+        elif left < SHORTEST_SECONDS:
+            yield cell | {"left_out": "no time was left"}
+        else:
+            try:
+                clear = clear_round(n, parameters)
+                secure = secure_round(n, parameters, left)
+            except TooSlow as error:
+                yield cell | {"left_out": f"did not end within {left:.0f} s: {error}"}
+                continue
+            ratio = round(secure["seconds"] / clear, 1)
+            yield cell | secure | {"clear_seconds": round(clear, 3), "ratio_to_clear": ratio}
+
+
+def free_megabytes() -> float:
+    """What the machine can still give."""
+    text = Path("/proc/meminfo").read_text()
+    return int(text.partition("MemAvailable:")[2].split()[0]) / 1e3
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--minutes", type=float, default=10.0)
+    parser.add_argument("--only", nargs="*", metavar="N:PARAMETERS", help="these rounds instead of all")
+    chosen = parser.parse_args()
+    until = time.monotonic() + 60 * chosen.minutes
+    cells = CELLS
+    if chosen.only is not None:
+        cells = [(int(n), int(float(parameters))) for n, _, parameters in (one.partition(":") for one in chosen.only)]
     report: dict[str, Any] = {
         "date": time.strftime("%Y-%m-%d"),
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.0f}",
-        "megabytes": SIZE / 1e6,
-        "megabytes_per_second": rates,
-        "tls_ratio": round(ratio, 3),
+        **throughput(),
+        "loop_lag_ms": lag_while_training(),
+        "rounds": [],
     }
     RESULT.parent.mkdir(exist_ok=True)
-    RESULT.write_text(json.dumps(report, indent=1) + "\n")
+    for cell in chain((None,), rounds(cells, until)):  # what is known already is written first
+        if cell is not None:
+            report["rounds"].append(cell)
+        RESULT.write_text(json.dumps(report, indent=1) + "\n")
     print(json.dumps(report))
     return 0
 

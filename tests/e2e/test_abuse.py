@@ -248,6 +248,20 @@ async def test_replayed_and_reordered_announcements_are_delivered_once_in_order_
         assert alice.seen("gap") == [(bob.transport.peer_id,)]
 
 
+async def test_frame_that_comes_in_many_messages_is_read_whole() -> None:
+    """As a muxer may cut it that is not ours: header and data in pieces, two frames in one message."""
+    async with attacked() as (alice, _, _), false_member(alice.port, BOB) as one:
+        await one.open(1, CONTROL)
+        whole = frame(ANNOUNCE_FRAME, position(7, 1) + bytes(range(256)) * 8)
+        framed = yamux(DATA, 0, 1, len(whole)) + whole
+        for at in range(0, len(framed), 7):
+            await one.say(framed[at : at + 7])
+        other = frame(ANNOUNCE_FRAME, position(7, 2) + b"and another")
+        await one.say(yamux(DATA, 0, 1, 3), other[:3], yamux(DATA, 0, 1, len(other) - 3), other[3:])
+        await until(lambda: len(alice.seen("heard")) == 2)
+        assert [message for _, message in alice.seen("heard")] == [bytes(range(256)) * 8, b"and another"]
+
+
 async def test_drip_of_single_bytes_on_a_stream_ends_it() -> None:
     async with attacked(QUICK_TO_END) as (alice, _, _), false_member(alice.port, BOB) as one:
         await one.open(1, TRANSFER)

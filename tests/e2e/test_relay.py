@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import pytest
 import trio
@@ -62,7 +63,7 @@ async def test_two_behind_firewalls_meet_through_a_member_that_relays(monkeypatc
 async def test_member_that_was_not_told_to_relay_joins_nobody() -> None:
     async with apart(relay=False) as (alice, bob, carol):
         await until(lambda: bob.transport.peer_id in alice.transport.statistics().dial_failures)
-        connection = alice.transport._direct(carol.transport.peer_id)
+        connection = alice.transport._dialer.direct(carol.transport.peer_id)
         assert connection is not None
         with pytest.raises(PeerUnreachable):
             await connection.open("/mycelia/relay/1.0.0")
@@ -83,7 +84,7 @@ async def test_relay_cannot_pass_itself_off_as_the_member_behind_it() -> None:
     """Carol joins Alice, who asked for Bob, with somebody else; Alice expects Bob's PeerID at the other end."""
     async with apart(relay=False) as (alice, bob, carol):
         others = {bob.transport.peer_id: alice.transport.peer_id}
-        carol.transport._relay._find = lambda peer_id: carol.transport._direct(others.get(peer_id, ""))
+        carol.transport._relay._find = lambda peer_id: carol.transport._dialer.direct(others.get(peer_id, ""))
         carol.transport._relay.is_on = True
         await until(lambda: alice.transport.statistics().handshakes_failed >= 1)
         assert bob.transport.peer_id not in alice.transport.connected
@@ -107,3 +108,21 @@ async def test_direct_way_is_taken_where_there_is_one() -> None:
         await trio.lowlevel.checkpoint()
         assert not alice.transport.statistics().relayed
         assert carol.transport.statistics().circuits == 0
+
+
+async def test_relayed_connection_gives_way_to_a_direct_one_that_becomes_possible() -> None:
+    limits = replace(QUICK, direct_retry_seconds=0.3)
+    alice, bob, carol = Node(ALICE, limits), Node(BOB, limits), Node(CAROL, limits, relay=True)
+    async with running(alice, bob, carol):
+        true_port, alice.port, bob.port = bob.port, 1, 1
+        carol.admit(alice, bob)
+        alice.admit(bob, carol)
+        bob.admit(alice, carol)
+        await until(lambda: alice.transport.statistics().relayed and bob.transport.statistics().relayed)
+        bob.port = true_port  # the firewall is opened
+        alice.admit(bob, carol)
+        await until(lambda: not alice.transport.statistics().relayed and not bob.transport.statistics().relayed)
+        await until(lambda: carol.transport.statistics().circuits == 0)
+        assert bob.transport.peer_id not in [peer for (peer,) in alice.seen("lost")]
+        alice.transport.announce(b"still here", to=bob.transport.peer_id)
+        await until(lambda: (alice.transport.peer_id, b"still here") in bob.seen("heard"))

@@ -84,6 +84,8 @@ class MemoryTransport:
         self._network = network
         self._me = peer_id
         self._handlers = handlers
+        self.blamed: list[tuple[str, str]] = []
+        self.shunned: list[str] = []
         self._send, self._receive = trio.open_memory_channel[tuple[str, bytes]](10_000)
 
     @property
@@ -107,6 +109,12 @@ class MemoryTransport:
             del self._network.open[self._me]
             for other in self._network.open.values():
                 other._handlers.on_lost(self._me)
+
+    def blame(self, peer_id: str, fault: str) -> None:
+        self.blamed.append((peer_id, fault))
+
+    def shun(self, peer_id: str, seconds: float) -> None:
+        self.shunned.append(peer_id)
 
     def announce(self, message: bytes, to: str | None = None) -> None:
         self._network.on_announce(self._me, message)

@@ -8,6 +8,8 @@ import resource
 import sqlite3
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -254,6 +256,15 @@ def test_a_large_blob_that_was_damaged_is_named(tmp_path: Path, damage: str) -> 
     with pytest.raises(StoreError, match="is damaged"):
         store.get(blob_digest(data))
     store.close()
+
+
+def test_a_large_blob_may_be_put_by_two_threads_at_once(tmp_path: Path) -> None:
+    """As when two members send the same bytes: the one that comes later finds nothing missing."""
+    data = bytes(LARGE_BYTES)
+    with closing(Store(tmp_path / "node.store")) as store, ThreadPoolExecutor(8) as threads:
+        list(threads.map(lambda _: store.put(blob_digest(data), 1, data), range(64)))
+        assert store.get(blob_digest(data)) == data
+    assert [path.name for path in (tmp_path / "node.blobs").rglob("*") if path.is_file()] == [blob_digest(data).hex()]
 
 
 def test_a_large_blob_that_finds_no_room_leaves_no_half_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from structlog.testing import capture_logs
 
 from node.admission import Admission
-from node.meters import METERS_FILE, render
+from node.meters import METERS_FILE, render, samples
 from node.progress import Progress
 from node.reporter import Reporter
 from tests.helpers.nodes import MemoryTransport, Network
@@ -39,3 +39,9 @@ def test_fault_is_logged_once_and_counted_under_the_members_name(tmp_path: Path)
     assert "mycelia_strangers_refused_total 2\n" in text
     assert progress.state["network"]["faults"] == {"m1": {"malformed": 3}}
     progress.close()
+
+
+def test_lag_of_the_loop_is_a_cumulative_histogram() -> None:
+    found = list(samples(replace(NOTHING, loop_lag={0.001: 5, 0.03: 2, float("inf"): 1}), {}, {}))
+    lag = [(labels, value) for name, labels, value in found if name == "mycelia_loop_lag_seconds_bucket"]
+    assert lag == [((("le", "0.001"),), 5), ((("le", "0.03"),), 7), ((("le", "+Inf"),), 8)]

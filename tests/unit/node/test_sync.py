@@ -9,6 +9,7 @@ from coincurve import PrivateKey
 
 from gossip import session as sessions
 from gossip.committee import Committee
+from gossip.errors import BadSignature
 from gossip.events import Heard
 from gossip.messages import (
     Commit,
@@ -100,8 +101,18 @@ def test_own_statement_is_no_news() -> None:
 def test_statement_signed_by_another_is_no_news_and_does_not_keep_the_true_one_out() -> None:
     exchange, here = Exchange(), session(0)
     said = said_by(1, deal())
-    assert not exchange.is_news(msgspec.structs.replace(said, sender=2), here)
+    with pytest.raises(BadSignature):
+        exchange.is_news(msgspec.structs.replace(said, sender=2), here)
+    with pytest.raises(BadSignature):
+        exchange.is_news(msgspec.structs.replace(said, signature=bytes(64)), here)
     assert exchange.is_news(said, here)
+
+
+def test_statement_of_another_roster_whose_signer_is_unknown_is_no_news_and_nobodys_fault() -> None:
+    """A member that has seen a signer rotated already passes such on."""
+    exchange, here = Exchange(), session(0)
+    said = said_by(1, Deal(bytes([8]) * 32, 0, bytes([1]) * 32, (bytes(32),) * 4))
+    assert not exchange.is_news(msgspec.structs.replace(said, sender=2), here)
 
 
 def test_of_rounds_far_ahead_only_the_open_is_news() -> None:
@@ -219,7 +230,8 @@ def test_of_who_says_too_much_one_proof_against_it_is_still_heard(monkeypatch: p
     kept = Deal(CONFIG, 0, here.current.context.model, (bytes(32),) * 4)
     here, _ = sessions.step(here, Heard(said_by(0, kept)), 0.0)
     forged = msgspec.structs.replace(others[0], signature=others[1].signature)
-    assert not exchange.is_news(forged, here)
+    with pytest.raises(BadSignature):
+        exchange.is_news(forged, here)
     assert exchange.is_news(others[1], here)
     here, _ = sessions.step(here, Heard(others[1]), 0.0)
     assert here.current.evidence[0][-1] == others[1]
