@@ -7,7 +7,11 @@ ones before it, single nobody out.
 
 from __future__ import annotations
 
-from itertools import combinations
+from functools import lru_cache
+from itertools import combinations, product
+from typing import Final
+
+import numpy as np
 
 from gossip.holding import freeze_of, proof_answering
 from gossip.messages import Freeze, Proof, Receipt
@@ -15,6 +19,11 @@ from gossip.results import is_whole
 from gossip.state import Turn
 from gossip.statements import Kind
 from gossip.values import SetValue, Value
+
+_LARGEST_MINOR: Final = (0, 1, 1, 2, 3)
+"""By order, the largest determinant of a matrix of zeros and ones (Hadamard's problem, OEIS A003432)."""
+MAX_SEEN: Final = len(_LARGEST_MINOR) - 1
+"""Abandoned sums over one model, after which no other one is begun."""
 
 
 def choose_set(
@@ -69,13 +78,34 @@ def _largest_allowed(turn: Turn, good: dict[int, frozenset[int]]) -> frozenset[i
 
 
 def _best_allowed(turn: Turn, good: dict[int, frozenset[int]], holders: int) -> frozenset[int] | None:
-    """The largest allowed set that so many holders cover; another one than was seen, where its sum was refused."""
-    covered = best_covered(good, holders)
-    seen = [dealers for dealers in turn.context.seen if sum(dealers <= of for of in good.values()) >= holders]
-    candidates = [covered, *seen, _away_from(turn, covered)]
+    """The largest allowed set that so many holders cover; after a sum that was refused, another one if one is."""
+    covered, seen = best_covered(good, holders), turn.context.seen
+    if turn.context.refused:
+        for dealers in _others(turn, covered):
+            if dealers not in seen and is_allowed(turn, dealers):
+                return dealers
+    covered_again = [dealers for dealers in seen if sum(dealers <= of for of in good.values()) >= holders]
+    candidates = [covered, *covered_again, _away_from(turn, covered)]
     allowed = [dealers for dealers in candidates if is_allowed(turn, dealers)]
-    fresh = [dealers for dealers in allowed if dealers not in turn.context.seen] if turn.context.refused else []
-    return max(fresh or allowed, key=lambda dealers: (len(dealers), sorted(dealers)), default=None)
+    return max(allowed, key=lambda dealers: (len(dealers), sorted(dealers)), default=None)
+
+
+def _others(turn: Turn, covered: frozenset[int]) -> list[frozenset[int]]:
+    """What to add up after a spoiled sum: what a seen set leaves of all, which tells nothing new, or one of two halves.
+
+    A single culprit is in one half only.  Nobody is found out by this: it may deal truly while it is looked for.
+    """
+    seen = sorted(turn.context.seen, key=sorted)
+    return [*(covered - dealers for dealers in seen), _halves(turn, covered), _away_from(turn, covered), covered]
+
+
+def _halves(turn: Turn, dealers: frozenset[int]) -> frozenset[int]:
+    """Of each group of members that were in the same sums, every other one; which ones rotates with the round."""
+    n, first = turn.context.parameters.n, turn.context.round
+    groups: dict[frozenset[frozenset[int]], list[int]] = {}
+    for dealer in sorted(dealers, key=lambda dealer: (dealer - first) % n):
+        groups.setdefault(frozenset(of for of in turn.context.seen if dealer in of), []).append(dealer)
+    return frozenset(dealer for group in groups.values() for dealer in group[::2])
 
 
 def _away_from(turn: Turn, dealers: frozenset[int]) -> frozenset[int]:
@@ -122,14 +152,30 @@ def is_allowed(turn: Turn, dealers: frozenset[int]) -> bool:
     seen = {of - aside for of in context.seen if of - aside}
     if not seen or dealers - aside in seen:
         return True
-    # [REJECT] After two abandoned sums over the same model, no third: their combinations could single out a member
-    if len(seen) > 1:
-        return False
     # [REJECT] Who does not know every abandoned sum over the same model has only the last one again
     if not is_whole(context.previous, context.history):
         return False
-    # [REJECT] After one abandoned sum over the same model, another one differs from it by t + 2 members
-    return all(len(of ^ (dealers - aside)) >= parameters.privacy_threshold + 2 for of in seen)
+    # [REJECT] After four abandoned sums over the same model, no other: what they tell together grows with each
+    if len(seen) > MAX_SEEN:
+        return False
+    # [REJECT] Whatever a sum and abandoned ones over the same model tell together is about t + 2 members, or known
+    return fewest_told_of(dealers - aside, frozenset(seen)) not in range(1, parameters.privacy_threshold + 2)
+
+
+@lru_cache(maxsize=256)
+def fewest_told_of(dealers: frozenset[int], seen: frozenset[frozenset[int]]) -> int:
+    """Of how few members a combination of this sum and some of up to MAX_SEEN seen ones tells; 0 if it follows from
+    these.
+
+    The combinations of fewest members cancel at as many groups of members as they can: their coefficients are minors
+    of a matrix of zeros and ones, and few.
+    """
+    most = _LARGEST_MINOR[len(seen)]
+    members = sorted(frozenset.union(dealers, *seen))
+    rows = np.array([[member in of for member in members] for of in (*seen, dealers)], dtype=np.int64)
+    factors = product(*[range(-most, most + 1)] * len(seen), range(1, most + 1))
+    mixed = np.array([row for row in factors if any(row[:-1])], dtype=np.int64)
+    return int(np.count_nonzero(mixed @ rows, axis=1).min())
 
 
 def is_justified(turn: Turn, attempt: int, value: Value) -> bool:
