@@ -127,7 +127,7 @@ def _say(line: dict[str, Any], as_json: bool) -> None:
 
 def _print_history(entries: Sequence[Entry], names: Sequence[str], me: int | None) -> None:
     whose = "all members" if me is None else _printable(names[me])
-    left = ("recorded", "kind", "outcome", "state", "dealers")
+    left = ("recorded", "kind", "outcome", "dealers")
     columns = ("round", *left, "signed", "score\nppm", "earned\nether")
     table = _table(f"Rounds; score and reward of {whose}", columns, left)
     for entry in entries:
@@ -140,8 +140,7 @@ def _print_history(entries: Sequence[Entry], names: Sequence[str], me: int | Non
             str(record.result.round),
             _time(entry.recorded_at),
             line["kind"],
-            line["outcome"],
-            line["state"],
+            line["outcome"] if entry.state.is_over else f"{line['outcome']}, {line['state']}",
             Text(everybody if line["dealers"] else "nobody"),
             f"{len(line['signers'])} of {len(entry.members)}",
             "" if scores is None else str(sum(scores)),
