@@ -100,6 +100,21 @@ class WordStreams:
 
     def take(self, count: int) -> Split:
         """The next `count` words of each seed, (len(seeds), count); overwritten by the next call."""
+        split = self._draw(count)
+        self._replace_rejected(split)
+        return split
+
+    def fill(self, words: Words) -> None:
+        """The next words of each seed, as many as fit in `words` (len(seeds), C)."""
+        for start in range(0, words.shape[1], PIECE):
+            pieces = words[:, start : start + PIECE]
+            split = self._draw(pieces.shape[1])
+            if not _join_rows(split, pieces):  # a word in six million is no residue
+                self._replace_rejected(split)
+                _join_rows(split, pieces)
+
+    def _draw(self, count: int) -> Split:
+        """The next `count` words of each seed, those among them that are no residues as well."""
         if self._buffer is None or self._buffer.low.shape[1] < count:
             self._buffer = Split.empty(len(self._seeds), count)
         split = self._buffer.head(count)
@@ -108,18 +123,12 @@ class WordStreams:
         for row, (low, high) in enumerate(zip(self._lows, self._highs, strict=True)):
             _encipher(low, memoryview(split.low[row]).cast("B"))
             _encipher(high, memoryview(split.high[row]))
+        return split
+
+    def _replace_rejected(self, split: Split) -> None:
         for row, column in rejected(split):
             word = self._replacement(row)
             split.low[row, column], split.high[row, column] = word & 0xFFFF, word >> 16
-        return split
-
-    def fill(self, words: Words) -> None:
-        """The next words of each seed, as many as fit in `words` (len(seeds), C)."""
-        for start in range(0, words.shape[1], PIECE):
-            pieces = words[:, start : start + PIECE]
-            split = self.take(pieces.shape[1])
-            for row, piece in enumerate(pieces):
-                join(Split(split.low[row], split.high[row]), piece)
 
     def _replacement(self, row: int) -> int:
         cipher = self._redraws.setdefault(row, _cipher(self._seeds[row], _REDRAW))
@@ -147,6 +156,11 @@ def _encipher(cipher: CipherContext, target: memoryview) -> None:
     for start in range(0, len(target), len(_ZEROS)):
         piece = target[start : start + len(_ZEROS)]
         cipher.update_into(_ZEROS[: len(piece)], piece)
+
+
+def _join_rows(split: Split, words: Words) -> bool:
+    """Fill `words` (rows, C); whether all are canonical."""
+    return all([join(Split(split.low[row], split.high[row]), piece) for row, piece in enumerate(words)])
 
 
 def _raw(low: CipherContext, high: CipherContext, count: int) -> Words:
