@@ -33,12 +33,14 @@ class _Contested:
         challenger: roster index of the member whose bond is locked for it; None if none is.
         is_challenged: the ledger waits for a ruling, or waited until its time was over.
         ruling: whether it is void; None while nobody ruled.
+        below: every later round below this one is void with it.
     """
 
     recorded_at: int
     challenger: int | None = None
     is_challenged: bool = False
     ruling: bool | None = None
+    below: int = 0
 
 
 class DisputesAudit(Replay):
@@ -67,16 +69,23 @@ class DisputesAudit(Replay):
         self._contested: dict[int, _Contested] = {}
         self._punished: set[bytes] = set()
 
-    def final_at(self, round_id: int, recorded_at: int) -> int:
-        """When the time for challenging and ruling on a round that was recorded then is over, in Unix seconds."""
+    def final_at(self, round_id: int, recorded_at: int, now: int = 0) -> int:
+        """When the time for challenging and ruling on a round that was recorded then is over, in Unix seconds.
+
+        A challenge of an earlier round, whose time is not over at `now`, holds it as well.
+        """
         window, ruling = self._deployment.windows
-        contested = self._contested.get(round_id)
-        return recorded_at + window + (ruling if contested is not None and contested.is_challenged else 0)
+        own = self._contested.get(round_id)
+        end = recorded_at + window + (ruling if own is not None and own.is_challenged else 0)
+        for earlier, contested in self._contested.items():
+            until = contested.recorded_at + window + ruling
+            if earlier < round_id and contested.is_challenged and until > now and not self.is_void(earlier):
+                end = max(end, until)
+        return end
 
     def is_void(self, round_id: int) -> bool:
-        """Whether a quorum ruled that the round's rewards are wrong."""
-        contested = self._contested.get(round_id)
-        return contested is not None and bool(contested.ruling)
+        """Whether a quorum ruled that the round's rewards are wrong, or those of an earlier one, which they contain."""
+        return any(first <= round_id < contested.below for first, contested in self._contested.items())
 
     def finish(self) -> None:
         """Goes through all events, then compares what comes of them with the storage of Disputes and the ledger."""
@@ -91,12 +100,12 @@ class DisputesAudit(Replay):
             )
             state = self.trail.view("RoundLedger", ledger, "stateOf", round_id)
             what = "whether the ledger holds the round for void"
-            expect("dispute.storage", what, bool(contested.ruling), state == VOID, round_id)
+            expect("dispute.storage", what, self.is_void(round_id), state == VOID, round_id)
             ends = self.trail.view("RoundLedger", ledger, "finalAt", round_id)
             expect(
                 "dispute.storage",
                 "when the round is final",
-                self.final_at(round_id, contested.recorded_at),
+                self.final_at(round_id, contested.recorded_at, self.trail.block_time),
                 ends,
                 round_id,
             )
@@ -191,6 +200,7 @@ class DisputesAudit(Replay):
         self._echoes.cause(event.tx, "ruling", round_id, is_void)
         self._release(event, contested, is_forfeited=not is_void)
         contested.is_challenged, contested.ruling = False, is_void
+        contested.below = event.values["below"] if is_void else 0
 
     def _on_lapsed(self, event: Event) -> None:
         round_id = event.values["round"]

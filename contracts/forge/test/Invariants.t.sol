@@ -419,6 +419,26 @@ contract Invariants {
         assert(_handler.ledger().nextRound() == _handler.count());
     }
 
+    function invariant_no_active_rewards_contain_any_that_can_become_void() external view {
+        RoundLedger ledger = _handler.ledger();
+        uint64 active = _handler.vault().activeRound();
+        for (uint64 round; round < active; ++round) {
+            RoundState state = ledger.stateOf(round);
+            assert(state != RoundState.Open && state != RoundState.Disputed);
+        }
+        assert(active == 0 || ledger.stateOf(active) == RoundState.Final);
+    }
+
+    function invariant_no_challenge_holds_a_round_longer_than_one_ruling() external view {
+        RoundLedger ledger = _handler.ledger();
+        for (uint64 round; round < _handler.count(); ++round) {
+            uint256 latest = ledger.recordedAt(round) + ledger.disputeWindowSeconds() + ledger.rulingSeconds();
+            assert(ledger.finalAt(round) <= latest);
+            RoundState state = ledger.stateOf(round);
+            assert(block.timestamp < latest || state == RoundState.Final || state == RoundState.Void);
+        }
+    }
+
     function invariant_each_signer_counts_once() external view {
         assert(!_handler.signerCountedTwice());
     }
