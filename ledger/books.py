@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ledger.client import LedgerClient
-from ledger.errors import BooksMismatch
+from ledger.errors import BooksMismatch, ChainUnavailable
 from ledger.rewards import pay, rewards_root
-from ledger.types import CLOSING, SETTLED, TRAINING, RoundRecord, members_of
+from ledger.types import CLOSING, SETTLED, TRAINING, RoundRecord, RoundResult, members_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ class Balance:
         earned_wei: by all recorded rounds.
         claimed_wei: paid to it so far.
         due_wei: to be claimed now.
-        waiting_wei: earned in rounds whose dispute window is open.
+        waiting_wei: earned in rounds that can still be disputed, or are.
     """
 
     name: str
@@ -89,17 +89,17 @@ def compute_books(client: LedgerClient) -> Books:
     rounds, scores = [0] * len(members), [0] * len(members)
     earned = due = (0,) * len(members)
     count = client.next_round()
-    window = client.terms().dispute_window_seconds
-    first_waiting = _first_waiting(client, count, window)
+    first_waiting, payable = client.first_waiting(), client.payable_round()
     for record, _, cumulative in _paid(client):
         earned = cumulative
-        if record.result.round < first_waiting:
+        if record.result.round == payable:
             due = cumulative
         if record.result.kind == TRAINING and record.result.outcome == SETTLED:
             for index in members_of(record.result.dealers):
                 rounds[index] += 1
         for index, score in enumerate(record.scores or ()):
             scores[index] += score
+    earned, due = (_padded(sums, len(members)) for sums in (earned, due))
     funded = client.funded_wei()
     return Books(
         rounds=count,
@@ -117,8 +117,20 @@ def compute_books(client: LedgerClient) -> Books:
         ),
         funded_wei=funded,
         unearned_wei=funded - sum(earned),
-        next_due_at=client.recorded_at(first_waiting) + window if first_waiting < count else None,
+        next_due_at=client.final_at(first_waiting) if first_waiting < count else None,
     )
+
+
+def earned_after(client: LedgerClient, round_id: int) -> tuple[RoundResult, tuple[int, ...]]:
+    """The result of this round, and what each member had earned by it.
+
+    Raises:
+        BooksMismatch: the rewards do not follow from the scores.
+    """
+    for record, _, cumulative in _paid(client):
+        if record.result.round == round_id:
+            return record.result, cumulative
+    raise ChainUnavailable(f"the endpoint has no event of round {round_id}")
 
 
 def kind_name(kind: int) -> str:
@@ -128,27 +140,21 @@ def kind_name(kind: int) -> str:
 
 def _paid(client: LedgerClient) -> Iterator[tuple[RoundRecord, tuple[int, ...], tuple[int, ...]]]:
     """Each record, what it added for each member, and what they then had earned."""
-    terms, n = client.terms(), len(client.roster().members)
-    cumulative = (0,) * n
+    terms = client.terms()
+    cumulative: tuple[int, ...] = ()
     for record in client.records():
         result = record.result
+        n = client.roster_size(result.config)
         try:
             added = pay(terms, result.kind, result.outcome, result.dealers, record.scores, n)
         except ValueError as error:
             raise BooksMismatch(result.round) from error
-        cumulative = tuple(old + new for old, new in zip(cumulative, added, strict=True))
+        cumulative = tuple(old + new for old, new in zip(_padded(cumulative, n), added, strict=True))
         if result.rewards != rewards_root(cumulative):
             raise BooksMismatch(result.round)
         yield record, added, cumulative
 
 
-def _first_waiting(client: LedgerClient, count: int, window_seconds: int) -> int:
-    """The first round whose dispute window is open; times ascend, so that few have to be asked for."""
-    now, low, high = client.block_timestamp(), 0, count
-    while low < high:
-        middle = (low + high) // 2
-        if client.recorded_at(middle) + window_seconds <= now:
-            low = middle + 1
-        else:
-            high = middle
-    return low
+def _padded(sums: tuple[int, ...], n: int) -> tuple[int, ...]:
+    """Who joined later had earned nothing."""
+    return sums + (0,) * (n - len(sums))

@@ -13,11 +13,13 @@ from ledger.connection import Connection, Key
 from ledger.cursor import START, Position, Step, advance
 from ledger.errors import ChainUnavailable, InvalidRoster, NoContract, ResultConflict, Reverted, TransactionFailed
 from ledger.finality import INSTANT, Finality
+from ledger.model_state import ABANDONED_FINAL, FINAL
 from ledger.rewards import pack_scores, unpack_scores
 from ledger.types import Member, Roster, RoundRecord, RoundResult, VaultTerms
 
 RESULT_ABI: Final = "(uint64,uint8,uint8,bytes32,bytes32,uint256,bytes32,bytes32,bytes32,bytes32,uint128)"
 RECORDED_TOPIC: Final = keccak(f"RoundRecorded(uint64,bytes32,{RESULT_ABI},bytes,uint256,bytes)".encode())
+ROSTER_CODE: Final = ("uint256", "address", "uint64", "address[]", "uint256", "bytes32")
 SPEC_TOPIC: Final = keccak(b"SpecAdopted(bytes32,bytes)")
 
 CALL_GAS: Final = 250_000
@@ -60,6 +62,7 @@ class LedgerClient:
         self._vault = self._named_contract("RewardVault", self._read(self._registry, "vault"))
         self._first_block = first_block
         self._finality = finality
+        self._roster_sizes: dict[bytes, int] = {}
         self._round_seen = (0, first_block)  # a round, and the block that recorded it
 
     @property
@@ -129,6 +132,45 @@ class LedgerClient:
     def recorded_at(self, round_id: int) -> int:
         """Time of the block that recorded the round, seconds since 1970; 0 while there is none."""
         return int(self._read(self._ledger, "recordedAt", round_id))
+
+    def state_of(self, round_id: int) -> int:
+        """How far the round is: RoundState in IRoundLedger.sol, as ledger/model_state.py names it."""
+        return int(self._read(self._ledger, "stateOf", round_id))
+
+    def final_at(self, round_id: int) -> int:
+        """When the round can be challenged and ruled on no more, seconds since 1970; 0 while it is not recorded."""
+        return int(self._read(self._ledger, "finalAt", round_id))
+
+    def first_waiting(self) -> int:
+        """The first round that can still be challenged or ruled on; the next one if none can."""
+        now, low, high = self.block_timestamp(), 0, self.next_round()
+        while low < high:  # these times ascend, so that few have to be asked for
+            middle = (low + high) // 2
+            low, high = (middle + 1, high) if self.final_at(middle) <= now else (low, middle)
+        return low
+
+    def payable_round(self) -> int | None:
+        """The newest round whose rewards can be made active, or are; None if there is none."""
+        for round_id in range(self.first_waiting() - 1, -1, -1):
+            if self.state_of(round_id) in (FINAL, ABANDONED_FINAL):
+                return round_id
+        return None
+
+    def roster_size(self, config: bytes) -> int:
+        """How many roster indices the roster with this digest has: so many leaves have the trees of its results.
+
+        Raises:
+            ChainUnavailable: the registry knows no such roster.
+        """
+        if config not in self._roster_sizes:
+            code, _ = self._read(self._registry, "rosterOf", config)
+            found = self._connection.request("eth_getCode", [code, "latest"])
+            try:
+                signers = decode(ROSTER_CODE, bytes.fromhex(found.removeprefix("0x")))[3]
+            except (AttributeError, ValueError, DecodingError) as error:
+                raise ChainUnavailable(f"the endpoint shows no roster with digest 0x{config.hex()}") from error
+            self._roster_sizes[config] = len(signers)
+        return self._roster_sizes[config]
 
     def active_round(self) -> int:
         """Round whose rewards can be claimed; 0 while none was activated: round 0 pays nothing."""
