@@ -371,11 +371,17 @@ contract Invariants {
 
     function setUp() external {
         _handler = new Handler();
+        _handler.fund(1e9);
+        for (uint256 i; i < 4; ++i) _handler.stake(i, 1000);
+        _handler.record(0, 0, 0, 0, 0);
+        _handler.record(9, 8, 0, 7, 0);
+        _handler.activate(1, true);
+        assert(_handler.accepted() == 8);
     }
 
     /// @dev After every run: the calls were not all refused.
     function afterInvariant() external view {
-        assert(_handler.accepted() > 10 && _handler.count() > 0);
+        assert(_handler.accepted() > 18);
     }
 
     function targetContracts() external view returns (address[] memory targets) {
