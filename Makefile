@@ -2,6 +2,7 @@
 #   make demo ARGS="--rounds 5 --json"    options of `mycelia demo`
 #   make test ARGS="tests/unit"           arguments of pytest
 #   make gas                              measures the contracts, writes contracts/gas.json
+#   make slither                          static analysis of the contracts, part of make test-long
 #   make bench-secagg                   secure aggregation beside Flower's, CPU time
 #   make bench-network                    throughput of a share between two processes, beside TLS 1.3
 #   make chaos                          every fault in every phase of a round, with real processes
@@ -14,7 +15,7 @@ PIP := $(BIN)/python -m pip --no-input --disable-pip-version-check
 TOOL_PATH := $(PATH):$(abspath $(BIN))
 
 .DELETE_ON_ERROR:
-.PHONY: demo install test test-long lint gas bench-secagg bench-network chaos clean lock
+.PHONY: demo install test test-long lint gas slither bench-secagg bench-network chaos clean lock
 
 demo: install
 	$(BIN)/mycelia demo $(ARGS)
@@ -24,7 +25,7 @@ install: $(VENV)/.installed
 test: lint
 	$(BIN)/pytest -n 3 --dist worksteal -m "not slow" $(ARGS)
 
-test-long: lint contracts/forge/node_modules/.installed
+test-long: lint contracts/forge/node_modules/.installed .venv-slither/.installed
 	$(BIN)/pytest -n 3 --dist worksteal $(ARGS)
 
 lint: $(VENV)/.installed-test contracts/node_modules/.installed
@@ -36,6 +37,9 @@ lint: $(VENV)/.installed-test contracts/node_modules/.installed
 # Measures every external function on py-evm; the table it prints is the one in contracts/README.md.
 gas: $(VENV)/.installed-test
 	$(BIN)/python -m tests.helpers.gas
+
+slither: contracts/node_modules/.installed .venv-slither/.installed
+	$(BIN)/python contracts/slither.py .venv-slither/bin/slither
 
 # The peer resolves to other versions of numpy and cryptography, so it has an environment of its own.
 bench-secagg: $(VENV)/.installed
@@ -51,7 +55,7 @@ chaos: $(VENV)/.installed-test
 	$(BIN)/python -m tests.chaos $(ARGS)
 
 clean:
-	rm -rf $(VENV) .venv-bench contracts/node_modules contracts/forge/node_modules contracts/forge/out contracts/forge/cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis build dist
+	rm -rf $(VENV) .venv-bench .venv-slither contracts/node_modules contracts/forge/node_modules contracts/forge/out contracts/forge/cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis build dist
 
 # A stamp is written only when all of its rule succeeded, so what broke off is done again.
 $(VENV)/.installed: requirements.txt pyproject.toml
@@ -64,6 +68,12 @@ $(VENV)/.installed: requirements.txt pyproject.toml
 
 $(VENV)/.installed-test: requirements-test.txt $(VENV)/.installed
 	$(PIP) install -q --progress-bar off -r requirements-test.txt
+	@touch $@
+
+# slither needs an older web3, so it has an environment of its own.
+.venv-slither/.installed: | $(VENV)/.installed
+	test -x .venv-slither/bin/pip || "$(PYTHON)" -m venv .venv-slither
+	.venv-slither/bin/python -m pip --no-input --disable-pip-version-check install -q slither-analyzer==0.11.6
 	@touch $@
 
 # 85 MB, for the contracts' invariant tests alone.

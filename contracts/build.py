@@ -30,7 +30,7 @@ SOURCES: Final = ROOT / "contracts"
 VENDOR: Final = "contracts/vendor/openzeppelin-5.7.0"
 SOLC_VERSION: Final = "0.8.37"
 SETTINGS: Final[dict[str, Any]] = {
-    "optimizer": {"enabled": True, "runs": 200},
+    "optimizer": {"enabled": True, "runs": 100_000},
     "viaIR": True,
     "evmVersion": "cancun",
     # Without them the bytes would depend on the path of the checkout.

@@ -31,11 +31,13 @@ class _Contested:
         recorded_at: when the ledger recorded it, as it stores.
         challenger: roster index of the member whose bond is locked for it; None if none is.
         marks: what the ledger has to store of this.
+        below: every later round below this one is void with it.
     """
 
     recorded_at: int
     challenger: int | None = None
     marks: int = 0
+    below: int = 0
 
     @property
     def is_challenged(self) -> bool:
@@ -69,16 +71,23 @@ class DisputesAudit(Replay):
         self._contested: dict[int, _Contested] = {}
         self._punished: set[bytes] = set()
 
-    def final_at(self, round_id: int, recorded_at: int) -> int:
-        """When the time for challenging and ruling on a round that was recorded then is over, in Unix seconds."""
+    def final_at(self, round_id: int, recorded_at: int, now: int = 0) -> int:
+        """When the time for challenging and ruling on a round that was recorded then is over, in Unix seconds.
+
+        A challenge of an earlier round, whose time is not over at `now`, holds it as well.
+        """
         window, ruling = self._deployment.windows
-        contested = self._contested.get(round_id)
-        return recorded_at + window + (ruling if contested is not None and contested.is_challenged else 0)
+        own = self._contested.get(round_id)
+        end = recorded_at + window + (ruling if own is not None and own.is_challenged else 0)
+        for earlier, contested in self._contested.items():
+            until = contested.recorded_at + window + ruling
+            if earlier < round_id and contested.is_challenged and until > now and not self.is_void(earlier):
+                end = max(end, until)
+        return end
 
     def is_void(self, round_id: int) -> bool:
-        """Whether a quorum ruled that the round's rewards are wrong."""
-        contested = self._contested.get(round_id)
-        return contested is not None and bool(contested.marks & OF_VOID)
+        """Whether a quorum ruled that the round's rewards are wrong, or those of an earlier one, which they contain."""
+        return any(first <= round_id < contested.below for first, contested in self._contested.items())
 
     def finish(self, marked: Mapping[int, int]) -> None:
         """Goes through all events, then compares what comes of them with storage; `marked` are the ledger's marks."""
@@ -176,20 +185,23 @@ class DisputesAudit(Replay):
         config = event.values["config"]
         self._check_quorum(event, f"the ruling on round {round_id}", RoundRuling(config, round_id, is_void, evidence))
         contested = self._of(round_id)
-        is_over = bool(contested.marks & OF_VOID)
-        possible = not is_over and (is_void or contested.is_challenged)
+        possible = not self.is_void(round_id) and (is_void or contested.is_challenged)
         if not possible or not self._is_before(event, round_id):
             self.notebook.note("dispute.state", "it was ruled on when it could not be", round_id)
         self._echoes.cause(event.tx, "ruling", round_id, is_void)
         self._release(event, contested, is_forfeited=not is_void)
         contested.marks = contested.marks & ~OF_CHALLENGED | (OF_VOID if is_void else OF_DISMISSED)
+        contested.below = event.values["below"] if is_void else 0
+        if not self._is_range(event, round_id, event.values["below"], is_void):
+            self.notebook.note("dispute.state", "it voided other rounds than those recorded by then", round_id)
 
     def _on_lapsed(self, event: Event) -> None:
         round_id = event.values["round"]
         contested = self._of(round_id)
-        if contested.challenger is None or self._is_before(event, round_id):
+        is_open = not self.is_void(round_id) and self._is_before(event, round_id)
+        if contested.challenger is None or is_open:
             self.notebook.note("dispute.state", "its challenge lapsed when it could not", round_id)
-        self._release(event, contested, is_forfeited=True)
+        self._release(event, contested, is_forfeited=not self.is_void(round_id))
 
     def _on_member_ruling(self, event: Event) -> None:
         index, amount, evidence = (event.values[name] for name in ("index", "amountWei", "evidence"))
@@ -200,6 +212,14 @@ class DisputesAudit(Replay):
             self.notebook.note("dispute.state", f"member {index} lost {slashed} wei by a ruling over {amount}")
         self._punish(ruling.struct_hash())
         self._echoes.cause(event.tx, "slash", index, slashed)
+
+    def _is_range(self, event: Event, round_id: int, below: int, is_void: bool) -> bool:
+        """Whether a ruling is about the rounds from this one to the last one recorded by then, or about it alone."""
+        if not is_void or below <= round_id:
+            return below == round_id + 1
+        ledger = self._deployment.ledger
+        last, following = (read_record(self.trail, ledger, each).recorded_at for each in (below - 1, below))
+        return 0 < last <= event.time and (following == 0 or following >= event.time)
 
     def _release(self, event: Event, contested: _Contested, *, is_forfeited: bool) -> None:
         if contested.challenger is not None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import zip_longest
 
 from ledger.client import LedgerClient
-from ledger.errors import BooksMismatch
+from ledger.errors import BooksMismatch, ChainUnavailable
 from ledger.rewards import pay, rewards_root
 from ledger.types import (
     CLOSING,
@@ -52,7 +52,7 @@ class Balance:
         earned_wei: by all recorded rounds.
         claimed_wei: paid to it so far.
         due_wei: to be claimed now.
-        waiting_wei: earned in rounds whose dispute window is open.
+        waiting_wei: earned in rounds that can still be disputed, or are.
     """
 
     name: str
@@ -99,19 +99,6 @@ def _entry(client: LedgerClient, record: RoundRecord, added: tuple[int, ...]) ->
     return Entry(record, added, client.recorded_at(round_id), members, client.round_state(round_id))
 
 
-def compute_claimable(client: LedgerClient) -> tuple[RoundResult | None, tuple[int, ...]]:
-    """The newest round whose rewards can be claimed, None if there is none, and everybody's wei up to it.
-
-    Raises:
-        BooksMismatch: the rewards do not follow from the scores.
-    """
-    newest = _claimable_round(client, _first_waiting(client, client.next_round()))
-    for record, _, cumulative in _paid(client) if newest >= 0 else ():
-        if record.result.round == newest:
-            return record.result, cumulative
-    return None, ()
-
-
 def compute_books(client: LedgerClient) -> Books:
     """Everybody's money after the newest round.
 
@@ -122,18 +109,17 @@ def compute_books(client: LedgerClient) -> Books:
     rounds, scores = [0] * len(members), [0] * len(members)
     earned = due = (0,) * len(members)
     count = client.next_round()
-    first_waiting = _first_waiting(client, count)
-    newest = _claimable_round(client, first_waiting)
+    first_waiting, payable = client.first_waiting(), client.payable_round()
     for record, _, cumulative in _paid(client):
         earned = _padded(cumulative, len(members))
-        if record.result.round == newest:
+        if record.result.round == payable:
             due = earned
         if record.result.kind == TRAINING and record.result.outcome == SETTLED:
             for index in members_of(record.result.dealers):
                 rounds[index] += 1
         for index, score in enumerate(record.scores or ()):
             scores[index] += score
-    funded, window = client.funded_wei(), client.terms().dispute_window_seconds
+    funded = client.funded_wei()
     return Books(
         rounds=count,
         balances=tuple(
@@ -150,8 +136,20 @@ def compute_books(client: LedgerClient) -> Books:
         ),
         funded_wei=funded,
         unearned_wei=funded - sum(earned),
-        next_due_at=client.recorded_at(first_waiting) + window if first_waiting < count else None,
+        next_due_at=client.final_at(first_waiting) if first_waiting < count else None,
     )
+
+
+def earned_after(client: LedgerClient, round_id: int) -> tuple[RoundResult, tuple[int, ...]]:
+    """The result of this round, and what each member had earned by it.
+
+    Raises:
+        BooksMismatch: the rewards do not follow from the scores.
+    """
+    for record, _, cumulative in _paid(client):
+        if record.result.round == round_id:
+            return record.result, cumulative
+    raise ChainUnavailable(f"the endpoint has no event of round {round_id}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,24 +211,3 @@ def _paid(client: LedgerClient) -> Iterator[tuple[RoundRecord, tuple[int, ...], 
 def _padded(amounts: tuple[int, ...], count: int) -> tuple[int, ...]:
     """With nothing for those who were admitted later."""
     return (*amounts, *(0,) * (count - len(amounts)))
-
-
-def _first_waiting(client: LedgerClient, count: int) -> int:
-    """The first round whose dispute window is open; times ascend, so that few have to be asked for."""
-    window_seconds = client.terms().dispute_window_seconds
-    now, low, high = client.block_timestamp(), 0, count
-    while low < high:
-        middle = (low + high) // 2
-        if client.recorded_at(middle) + window_seconds <= now:
-            low = middle + 1
-        else:
-            high = middle
-    return low
-
-
-def _claimable_round(client: LedgerClient, first_waiting: int) -> int:
-    """The newest round before this one that is neither void nor waits for a ruling; -1 if there is none."""
-    found = first_waiting - 1
-    while found >= 0 and not client.round_state(found).is_over:
-        found -= 1
-    return found

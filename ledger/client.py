@@ -160,6 +160,25 @@ class LedgerClient:
         """What has become of the round, at the time of the newest block."""
         return RoundState(self._read(self._ledger, "stateOf", round_id))
 
+    def final_at(self, round_id: int) -> int:
+        """When the round can be challenged and ruled on no more, seconds since 1970; 0 while it is not recorded."""
+        return int(self._read(self._ledger, "finalAt", round_id))
+
+    def first_waiting(self) -> int:
+        """The first round that can still be challenged or ruled on; the next one if none can."""
+        now, low, high = self.block_timestamp(), 0, self.next_round()
+        while low < high:  # these times ascend, so that few have to be asked for
+            middle = (low + high) // 2
+            low, high = (middle + 1, high) if self.final_at(middle) <= now else (low, middle)
+        return low
+
+    def payable_round(self) -> int | None:
+        """The newest round whose rewards can be made active, or are; None if there is none."""
+        for round_id in range(self.first_waiting() - 1, -1, -1):
+            if self.round_state(round_id).is_over:
+                return round_id
+        return None
+
     def active_round(self) -> int:
         """Round whose rewards can be claimed; 0 while none was activated: round 0 pays nothing."""
         return int(self._read(self._vault, "activeRound"))

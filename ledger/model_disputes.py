@@ -94,8 +94,13 @@ def challenge(state: State, call: Call, round_id: int, index: int, evidence: byt
     account = state.registry.account_at(index)
     if call.sender != account:
         raise Reverted("NotTheAccount", {"index": index, "account": account})
+    last = state.disputes.last_challenged.get(index, 0)
+    if state.disputes.challenger_of.get(last, 0) == index + 1:
+        raise Reverted("ChallengePending", {"index": index, "round": last})
     challenged = Event(CONTRACT, "RoundChallenged", {"round": round_id, "index": index, "evidence": evidence})
-    disputed, first = dispute(_with_challenger(state, round_id, index + 1), call, round_id)
+    last_challenged = {**state.disputes.last_challenged, index: round_id}
+    noted = replace(state, disputes=replace(state.disputes, last_challenged=last_challenged))
+    disputed, first = dispute(_with_challenger(noted, round_id, index + 1), call, round_id)
     following, second = lock_bond(disputed, index, state.disputes.bond_wei)
     return following, (challenged, *first, *second)
 
@@ -107,17 +112,17 @@ def rule_on_round(
     config = state.registry.config_digest
     _require_quorum(state, RoundRuling(config, round_id, is_void, evidence), signers, signatures)
     challenger = state.disputes.challenger_of.get(round_id, 0)
+    following, events = rule(_with_challenger(state, round_id, 0), call, round_id, is_void)
     values = {
         "round": round_id,
         "isVoid": is_void,
+        "below": state.ledger.next_round if is_void else round_id + 1,
         "evidence": evidence,
         "config": config,
         "signers": signers,
         "signatures": signatures,
     }
-    events: tuple[Event, ...] = (Event(CONTRACT, "RoundRulingMade", values),)
-    following, ruled = rule(_with_challenger(state, round_id, 0), call, round_id, is_void)
-    events += ruled
+    events += (Event(CONTRACT, "RoundRulingMade", values),)
     if challenger:
         following, released = release_bond(following, challenger - 1, state.disputes.bond_wei, not is_void)
         events += released
@@ -129,12 +134,13 @@ def lapse(state: State, call: Call, round_id: int) -> Outcome:
     challenger = state.disputes.challenger_of.get(round_id, 0)
     if not challenger:
         raise Reverted("NotChallenged", {"round": round_id})
-    until = state.ledger.final_at(round_id)
+    is_void = state.ledger.is_void(round_id)
+    until = 0 if is_void else state.ledger.final_at(round_id, call.now)
     if call.now < until:
         raise Reverted("RulingOpen", {"round": round_id, "until": until})
     lapsed = Event(CONTRACT, "ChallengeLapsed", {"round": round_id})
     freed = _with_challenger(state, round_id, 0)
-    following, released = release_bond(freed, challenger - 1, state.disputes.bond_wei, True)
+    following, released = release_bond(freed, challenger - 1, state.disputes.bond_wei, not is_void)
     return following, (lapsed, *released)
 
 

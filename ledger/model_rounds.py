@@ -11,6 +11,7 @@ from ledger.approvals import Pause
 from ledger.errors import Reverted
 from ledger.model_state import (
     DISPUTED,
+    NONE,
     NOTHING,
     OPEN,
     Call,
@@ -92,18 +93,25 @@ def dispute(state: State, call: Call, round_id: int) -> Outcome:
     if record.dismissed:
         raise Reverted("AlreadyRuled", {"round": round_id})
     event = Event(CONTRACT, "RoundDisputed", {"round": round_id})
-    return _with_record(state, round_id, replace(record, challenged=True)), (event,)
+    following = _with_record(state, round_id, replace(record, challenged=True))
+    waiting = tuple(earlier for earlier in state.ledger.disputed if state.ledger.waits(earlier, call.now))
+    return replace(following, ledger=replace(following.ledger, disputed=(*waiting, round_id))), (event,)
 
 
 def rule(state: State, call: Call, round_id: int, is_void: bool) -> Outcome:
     """After `rule`, which only the disputes can call."""
     found = state.ledger.state_of(round_id, call.now)
-    if not (found == DISPUTED or (is_void and found == OPEN)):
+    is_possible = found in (OPEN, DISPUTED) if is_void else found != NONE and state.ledger.waits(round_id, call.now)
+    if not is_possible:
         raise Reverted("RoundNotDisputable", {"round": round_id, "state": found})
     record = state.ledger.records[round_id]
-    ruled = replace(record, challenged=False, void=is_void, dismissed=record.dismissed or not is_void)
-    event = Event(CONTRACT, "RoundRuled", {"round": round_id, "isVoid": is_void})
-    return _with_record(state, round_id, ruled), (event,)
+    following = _with_record(
+        state, round_id, replace(record, challenged=False, dismissed=record.dismissed or not is_void)
+    )
+    if is_void:
+        voided = (*state.ledger.voided, (round_id, state.ledger.next_round))
+        following = replace(following, ledger=replace(following.ledger, voided=voided))
+    return following, (Event(CONTRACT, "RoundRuled", {"round": round_id, "isVoid": is_void}),)
 
 
 def _with_record(state: State, round_id: int, record: Record) -> State:

@@ -104,7 +104,6 @@ class Record:
     abandoned: bool
     challenged: bool = False
     dismissed: bool = False
-    void: bool = False
 
 
 NONE, OPEN, DISPUTED, VOID, FINAL, ABANDONED_FINAL = range(6)
@@ -122,6 +121,8 @@ class Ledger:
     recording_version: int = 0
     paused_until: int = 0
     pauses: int = 0
+    voided: tuple[tuple[int, int], ...] = ()
+    disputed: tuple[int, ...] = ()
 
     @property
     def next_round(self) -> int:
@@ -131,23 +132,36 @@ class Ledger:
         """Stored digest of the recorded result; `NOTHING` while there is none."""
         return self.records[round_id].digest if 0 <= round_id < len(self.records) else NOTHING
 
-    def final_at(self, round_id: int) -> int:
-        """When the round's time is over; 0 while it is not recorded."""
+    def end_of(self, round_id: int) -> int:
+        """When the round's own time is over; 0 while it is not recorded."""
         if round_id >= len(self.records):
             return 0
         record = self.records[round_id]
         return record.recorded_at + self.dispute_window_seconds + self.ruling_seconds * record.challenged
+
+    def final_at(self, round_id: int, now: int) -> int:
+        """When the round is final, as far as can be said now; 0 while it is not recorded."""
+        held = [self.end_of(earlier) for earlier in self.disputed if earlier <= round_id and self.waits(earlier, now)]
+        return max(self.end_of(round_id), *held, 0) if round_id < len(self.records) else 0
+
+    def waits(self, round_id: int, now: int) -> bool:
+        """Whether a quorum can still rule on the challenge of this round."""
+        return self.records[round_id].challenged and now < self.end_of(round_id) and not self.is_void(round_id)
+
+    def is_void(self, round_id: int) -> bool:
+        """Whether a quorum ruled that the rewards of this round, or of an earlier one that they contain, are wrong."""
+        return any(first <= round_id < below for first, below in self.voided)
 
     def state_of(self, round_id: int, now: int) -> int:
         """The round's RoundState at this time."""
         if round_id >= len(self.records):
             return NONE
         record = self.records[round_id]
-        if record.void:
+        if self.is_void(round_id):
             return VOID
-        if now >= self.final_at(round_id):
+        if now >= self.final_at(round_id, now):
             return ABANDONED_FINAL if record.abandoned else FINAL
-        return DISPUTED if record.challenged else OPEN
+        return OPEN if now < self.end_of(round_id) and not record.challenged else DISPUTED
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,6 +226,7 @@ class Disputes:
     bond_wei: int
     challenger_of: Mapping[int, int] = field(default_factory=dict)
     punished: frozenset[bytes] = frozenset()
+    last_challenged: Mapping[int, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -215,7 +215,7 @@ def _check_final(state: State, call: Call, result: RoundResult) -> None:
     if found == VOID:
         raise Reverted("RoundIsVoid", {"round": result.round})
     if found in (OPEN, DISPUTED):
-        raise Reverted("DisputeWindowOpen", {"round": result.round, "endsAt": ledger.final_at(result.round)})
+        raise Reverted("DisputeWindowOpen", {"round": result.round, "endsAt": ledger.final_at(result.round, call.now)})
 
 
 def _check_proof(root: bytes, index: int, cumulative_wei: int, proof: Sequence[bytes]) -> None:

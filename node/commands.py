@@ -183,22 +183,33 @@ def claim(folder: Path, rpc: str | None, registry: str | None) -> None:
 
 
 def claim_for(keys: Keys, rpc: str, registry: str) -> int:
-    """Wei paid to the member with these keys, of the rounds whose dispute window is over."""
-    from ledger.books import compute_claimable
+    """Wei paid to the member with these keys, of the rounds that can be disputed no more."""
+    from ledger.books import earned_after
     from ledger.client import LedgerClient
+    from ledger.errors import Reverted
     from ledger.rewards import rewards_proof
 
     client = LedgerClient(rpc, registry)
-    me = find_member(client.roster(), keys)
-    latest, cumulative = compute_claimable(client)
+    me, active = find_member(client.roster(), keys), client.active_round()
     already = client.claimed_wei(me)
-    if latest is None or me >= len(cumulative) or already >= cumulative[me]:
-        log.info("rewards.not_due", claimed_wei=already)
+    if (payable := client.payable_round() or 0) > active:
+        result, earned = earned_after(client, payable)
+        if _part(earned, me) > already and result.rewards != client.active_root():
+            try:
+                client.activate(keys.signer, result)
+            except Reverted as refused:
+                # A pause, or a vault without funds, stops what is new; what was active before is paid all the same.
+                log.warning("rewards.not_activated", round=payable, reason=str(refused))
+    active = client.active_round()
+    _, earned = earned_after(client, active) if active else (None, ())
+    if _part(earned, me) <= already:
         return 0
-    if client.active_root() != latest.rewards:
-        client.activate(keys.signer, latest)
-    client.claim(keys.signer, me, cumulative[me], rewards_proof(cumulative, me))
-    return cumulative[me] - already
+    client.claim(keys.signer, me, earned[me], rewards_proof(earned, me))
+    return earned[me] - already
+
+
+def _part(earned: tuple[int, ...], index: int) -> int:
+    return earned[index] if index < len(earned) else 0
 
 
 def export(folder: Path, out: Path, agreed: bool = False) -> None:

@@ -47,6 +47,8 @@ contract Disputes is IDisputes, EIP712 {
     /// @inheritdoc IDisputes
     mapping(bytes32 offence => bool) public isPunished;
 
+    mapping(uint256 index => uint64 round) private _lastChallenged;
+
     /* CONSTRUCTOR */
 
     /// @param registry_ The registry, deployed before, that names this contract's address for disputes.
@@ -115,7 +117,9 @@ contract Disputes is IDisputes, EIP712 {
         if (!registry.isActive(index)) revert MemberNotActive(index);
         address account = registry.accountAt(index);
         if (msg.sender != account) revert NotTheAccount(index, account);
-        challengerOf[round] = index + 1;
+        uint64 last = _lastChallenged[index];
+        if (challengerOf[last] == index + 1) revert ChallengePending(index, last);
+        (challengerOf[round], _lastChallenged[index]) = (index + 1, round);
         emit RoundChallenged(round, index, evidence);
         // Refuses a round whose window is not open, and one that was challenged before.
         ledger.dispute(round);
@@ -130,8 +134,8 @@ contract Disputes is IDisputes, EIP712 {
         _requireQuorum(keccak256(abi.encode(ROUND_RULING, config, round, isVoid, evidence)), signers, signatures);
         uint256 challenger = challengerOf[round];
         challengerOf[round] = 0;
-        emit RoundRulingMade(round, isVoid, evidence, config, signers, signatures);
-        ledger.rule(round, isVoid);
+        uint64 below = ledger.rule(round, isVoid);
+        emit RoundRulingMade(round, isVoid, below, evidence, config, signers, signatures);
         if (challenger != 0) vault.releaseBond(challenger - 1, bondWei, !isVoid);
     }
 
@@ -139,11 +143,12 @@ contract Disputes is IDisputes, EIP712 {
     function lapse(uint64 round) external {
         uint256 challenger = challengerOf[round];
         if (challenger == 0) revert NotChallenged(round);
-        uint256 until = ledger.finalAt(round);
+        bool isVoid = ledger.stateOf(round) == RoundState.Void;
+        uint256 until = isVoid ? 0 : ledger.finalAt(round);
         if (block.timestamp < until) revert RulingOpen(round, until);
         challengerOf[round] = 0;
         emit ChallengeLapsed(round);
-        vault.releaseBond(challenger - 1, bondWei, true);
+        vault.releaseBond(challenger - 1, bondWei, !isVoid);
     }
 
     /// @inheritdoc IDisputes

@@ -54,6 +54,12 @@ contract RoundLedger is IRoundLedger, EIP712 {
         uint8 marks;
     }
 
+    /// @dev The rounds from `first` to the last one that was recorded when a quorum ruled so.
+    struct Voided {
+        uint64 first;
+        uint64 below;
+    }
+
     mapping(uint64 round => Record) private _records;
 
     // The roster that recorded last, which a result of the same one needs no call to find.
@@ -67,6 +73,12 @@ contract RoundLedger is IRoundLedger, EIP712 {
 
     /// @inheritdoc IRoundLedger
     uint64 public pauses;
+
+    // By ascending `below`.
+    Voided[] private _voided;
+
+    // Every round that waits for a ruling, at most one a challenger, and some that did.
+    uint64[] private _disputed;
 
     /* CONSTRUCTOR */
 
@@ -129,17 +141,23 @@ contract RoundLedger is IRoundLedger, EIP712 {
         Record storage record = _records[round];
         if (record.marks & OF_DISMISSED != 0) revert AlreadyRuled(round);
         record.marks |= OF_CHALLENGED;
+        _forgetEnded();
+        _disputed.push(round);
         emit RoundDisputed(round);
     }
 
     /// @inheritdoc IRoundLedger
-    function rule(uint64 round, bool isVoid) external {
+    function rule(uint64 round, bool isVoid) external returns (uint64 below) {
         if (msg.sender != disputes) revert NotTheDisputes(msg.sender);
         RoundState state = stateOf(round);
-        bool possible = state == RoundState.Disputed || (isVoid && state == RoundState.Open);
-        if (!possible) revert RoundNotDisputable(round, state);
+        bool isUndecided = state == RoundState.Open || state == RoundState.Disputed;
+        bool isPossible = isVoid ? isUndecided : _isWaiting(round);
+        if (!isPossible) revert RoundNotDisputable(round, state);
+        below = round + 1;
         Record storage record = _records[round];
-        record.marks = (record.marks & ~OF_CHALLENGED) | (isVoid ? OF_VOID : OF_DISMISSED);
+        record.marks &= ~OF_CHALLENGED;
+        record.marks |= isVoid ? OF_VOID : OF_DISMISSED;
+        if (isVoid) _voided.push(Voided(round, below = nextRound()));
         emit RoundRuled(round, isVoid);
     }
 
@@ -170,21 +188,22 @@ contract RoundLedger is IRoundLedger, EIP712 {
     }
 
     /// @inheritdoc IRoundLedger
-    function finalAt(uint64 round) public view returns (uint256) {
-        Record memory record = _records[round];
-        if (record.recordedAt == 0) return 0;
-        uint256 ruling = record.marks & OF_CHALLENGED == 0 ? 0 : rulingSeconds;
-        return ruling + record.recordedAt + disputeWindowSeconds;
+    function finalAt(uint64 round) public view returns (uint256 until) {
+        until = _endOf(_records[round]);
+        if (until == 0) return 0;
+        uint256 held = _heldUntil(round);
+        if (held > until) until = held;
     }
 
     /// @inheritdoc IRoundLedger
     function stateOf(uint64 round) public view returns (RoundState) {
         Record memory record = _records[round];
         if (record.recordedAt == 0) return RoundState.None;
-        if (record.marks & OF_VOID != 0) return RoundState.Void;
-        bool over = block.timestamp >= finalAt(round);
-        if (over) return record.marks & OF_ABANDONED == 0 ? RoundState.Final : RoundState.Abandoned;
-        return record.marks & OF_CHALLENGED == 0 ? RoundState.Open : RoundState.Disputed;
+        if (_isVoid(round)) return RoundState.Void;
+        bool isChallenged = record.marks & OF_CHALLENGED != 0;
+        if (block.timestamp < _endOf(record)) return isChallenged ? RoundState.Disputed : RoundState.Open;
+        if (block.timestamp < _heldUntil(round)) return RoundState.Disputed;
+        return record.marks & OF_ABANDONED == 0 ? RoundState.Final : RoundState.Abandoned;
     }
 
     /// @inheritdoc IRoundLedger
@@ -197,7 +216,53 @@ contract RoundLedger is IRoundLedger, EIP712 {
         return _domainSeparatorV4();
     }
 
-    /* INTERNAL */
+    /* INTERNAL: DISPUTES */
+
+    /// @dev When the round's own time is over; zero if it is not recorded.
+    function _endOf(Record memory record) private view returns (uint256) {
+        if (record.recordedAt == 0) return 0;
+        uint256 ruling = record.marks & OF_CHALLENGED == 0 ? 0 : rulingSeconds;
+        return ruling + record.recordedAt + disputeWindowSeconds;
+    }
+
+    /// @dev Until when a challenge of this or an earlier round holds it: its rewards contain theirs.
+    function _heldUntil(uint64 round) private view returns (uint256 until) {
+        uint256 count = _disputed.length;
+        for (uint256 place; place < count; ++place) {
+            uint64 earlier = _disputed[place];
+            if (earlier > round || !_isWaiting(earlier)) continue;
+            uint256 end = _endOf(_records[earlier]);
+            if (end > until) until = end;
+        }
+    }
+
+    /// @dev Whether a quorum can still rule on the challenge of this round.
+    function _isWaiting(uint64 round) private view returns (bool) {
+        Record memory record = _records[round];
+        bool isChallenged = record.marks & OF_CHALLENGED != 0;
+        return isChallenged && block.timestamp < _endOf(record) && !_isVoid(round);
+    }
+
+    function _isVoid(uint64 round) private view returns (bool) {
+        for (uint256 above = _voided.length; above != 0; --above) {
+            Voided memory range = _voided[above - 1];
+            if (round >= range.below) return false;
+            if (round >= range.first) return true;
+        }
+        return false;
+    }
+
+    function _forgetEnded() private {
+        uint256 kept;
+        uint256 count = _disputed.length;
+        for (uint256 place; place < count; ++place) {
+            uint64 earlier = _disputed[place];
+            if (_isWaiting(earlier)) _disputed[kept++] = earlier;
+        }
+        for (; count > kept; --count) _disputed.pop();
+    }
+
+    /* INTERNAL: RESULTS */
 
     function _checkSequence(RoundResult calldata result) private view {
         uint64 round = result.round;

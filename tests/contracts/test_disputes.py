@@ -142,19 +142,92 @@ def test_a_challenge_makes_one_round_wait_until_the_last_second_of_the_ruling(sc
     scene.accepted("vault", "activate", scene.results[1])
 
 
+def test_a_later_round_does_not_pay_out_what_a_challenge_holds_back(scene: Scene) -> None:
+    challenged(staked(scene))
+    scene.travel(WINDOW // 2)
+    scene.record_rewards((5, 4, 3, 2, 1))  # on top of the challenged ones
+    scene.accepted("vault", "fund", 15, value=15)
+    ends_at = scene.state.ledger.end_of(1)
+    scene.chain.travel_to(scene.state.ledger.end_of(2))
+    assert scene.refused("vault", "activate", scene.results[2]) == Refusal("DisputeWindowOpen", (2, ends_at))
+    refusal = scene.refused("disputes", "challenge", 2, 1, EVIDENCE, sender=scene.account(1))
+    assert refusal.name == "ChallengePending"
+    scene.chain.travel_to(ends_at - 1)
+    assert scene.refused("vault", "activate", scene.results[2]) == Refusal("DisputeWindowOpen", (2, ends_at))
+    scene.accepted("vault", "activate", scene.results[2])
+
+
 def test_nobody_has_to_end_a_challenge_for_the_others_to_be_paid(scene: Scene) -> None:
     challenged(staked(scene))
     scene.record_rewards((5, 4, 3, 2, 1))
     scene.accepted("vault", "fund", 15, value=15)
-    scene.travel(WINDOW)
-    scene.accepted("vault", "activate", scene.results[2])  # the round after it does not wait
+    scene.chain.travel_to(scene.state.ledger.end_of(1))
+    scene.accepted("vault", "activate", scene.results[2])
     for index in range(5):
         scene.accepted("vault", "claim", *scene.claim(index))
 
 
+def test_one_member_holds_no_round_back_for_longer_than_one_ruling(scene: Scene) -> None:
+    challenged(staked(staked(scene), 2))
+    scene.accepted("vault", "fund", 100, value=100)
+    scene.travel(WINDOW - 10)
+    for challenger in (1, 2):
+        scene.record_rewards((1, 0, 0, 0, 0))
+        latest = scene.state.ledger.end_of(2) + RULING
+        call = ("disputes", "challenge", scene.state.ledger.next_round - 1, challenger, EVIDENCE)
+        # Member 1 has a challenge already; member 2 challenges round 3, which says nothing about round 2.
+        assert scene.call(*call, sender=scene.account(challenger)) == (challenger == 2)
+    scene.chain.travel_to(scene.state.ledger.end_of(1))
+    assert scene.state.ledger.end_of(1) < latest
+    scene.accepted("vault", "activate", scene.results[2])
+    assert scene.refused("vault", "activate", scene.results[3]).name == "DisputeWindowOpen"
+    scene.chain.travel_to(scene.state.ledger.end_of(3))
+    scene.accepted("vault", "activate", scene.results[3])
+
+
+def test_a_challenge_holds_no_earlier_round(scene: Scene) -> None:
+    staked(scene).record_rewards((1, 2, 3, 4, 5))
+    scene.record_rewards((5, 4, 3, 2, 1))
+    scene.accepted("vault", "fund", 15, value=15)
+    scene.accepted("disputes", "challenge", 2, 1, EVIDENCE, sender=scene.account(1))
+    scene.chain.travel_to(scene.state.ledger.end_of(1))
+    scene.accepted("vault", "activate", scene.results[1])
+
+
+def test_a_round_behind_a_challenge_can_be_challenged_in_its_own_window_alone(scene: Scene) -> None:
+    challenged(staked(staked(scene), 2))
+    scene.record()
+    scene.record()
+    scene.accepted("disputes", "challenge", 2, 2, EVIDENCE, sender=scene.account(2))
+    staked(scene, 3)
+    scene.chain.travel_to(scene.state.ledger.end_of(3))
+    refusal = scene.refused("disputes", "challenge", 3, 3, EVIDENCE, sender=scene.account(3))
+    assert refusal == Refusal("RoundNotDisputable", (3, 2))
+    assert scene.refused("disputes", "ruleOnRound", *scene.round_ruling(3, False)) == Refusal(
+        "RoundNotDisputable", (3, 2)
+    )
+    scene.accepted("disputes", "ruleOnRound", *scene.round_ruling(3, True))
+
+
+def test_a_member_challenges_one_round_at_a_time(scene: Scene) -> None:
+    challenged(staked(scene)).record()
+    refusal = scene.refused("disputes", "challenge", 2, 1, EVIDENCE, sender=scene.account(1))
+    assert refusal == Refusal("ChallengePending", (1, 1))
+    scene.accepted("disputes", "ruleOnRound", *scene.round_ruling(1, False))
+    scene.accepted("disputes", "challenge", 2, 1, EVIDENCE, sender=scene.account(1))
+    scene.chain.travel_to(scene.state.ledger.end_of(2))
+    scene.record()
+    assert scene.refused("disputes", "challenge", 3, 1, EVIDENCE, sender=scene.account(1)) == Refusal(
+        "ChallengePending", (1, 2)
+    )
+    scene.accepted("disputes", "lapse", 2)
+    scene.accepted("disputes", "challenge", 3, 1, EVIDENCE, sender=scene.account(1))
+    assert scene.state.ledger.disputed == (3,)  # what ended is forgotten
+
+
 def test_a_challenge_without_a_ruling_costs_its_bond(scene: Scene) -> None:
     challenged(staked(scene))
-    until = scene.state.ledger.final_at(1)
+    until = scene.state.ledger.end_of(1)
     scene.chain.travel_to(until - 1)
     assert scene.refused("disputes", "lapse", 1) == Refusal("RulingOpen", (1, until))
     scene.accepted("disputes", "lapse", 1)
@@ -210,6 +283,47 @@ def test_a_founded_challenge_voids_the_round_and_gives_the_bond_back(scene: Scen
     scene.travel(WINDOW + RULING)
     assert scene.refused("vault", "activate", scene.results[1]) == Refusal("RoundIsVoid", (1,))
     assert scene.refused("disputes", "lapse", 1) == Refusal("NotChallenged", (1,))
+
+
+def test_a_void_rounds_rewards_are_not_paid_by_a_later_round_either(scene: Scene) -> None:
+    challenged(staked(scene))
+    scene.record_rewards((5, 4, 3, 2, 1))  # on top of the wrong ones
+    scene.accepted("disputes", "ruleOnRound", *scene.round_ruling(1, True))
+    scene.cumulative = ()
+    corrected = scene.record_rewards((0, 4, 3, 2, 1))
+    scene.travel(WINDOW + RULING)
+    for round_id in (1, 2):
+        refusal = scene.refused("vault", "activate", scene.results[round_id])
+        assert refusal == Refusal("RoundIsVoid", (round_id,))
+    assert scene.refused("disputes", "ruleOnRound", *scene.round_ruling(2, True)).name == "RoundNotDisputable"
+    scene.accepted("vault", "activate", corrected)
+
+
+def test_rulings_on_several_rounds_void_what_was_recorded_by_then_and_nothing_between(scene: Scene) -> None:
+    scene.record()
+    for _ in range(2):
+        scene.record_rewards((0, 0, 0, 0, 0))
+    scene.accepted("disputes", "ruleOnRound", *scene.round_ruling(1, True))
+    scene.record_rewards((1, 0, 0, 0, 0))
+    scene.record_rewards((1, 0, 0, 0, 0))
+    scene.accepted("disputes", "ruleOnRound", *scene.round_ruling(4, True))
+    scene.record_rewards((1, 0, 0, 0, 0))
+    states = [scene.consortium.ledger.functions.stateOf(round_id).call() for round_id in range(7)]
+    assert states == [1, 3, 3, 1, 3, 1, 0]
+    scene.accepted("disputes", "ruleOnRound", *scene.round_ruling(0, True))
+    states = [scene.consortium.ledger.functions.stateOf(round_id).call() for round_id in range(7)]
+    assert states == [3, 3, 3, 3, 3, 3, 0]
+
+
+def test_who_challenged_a_round_that_an_earlier_ruling_voids_has_the_bond_back(scene: Scene) -> None:
+    challenged(staked(staked(scene), 2)).record()
+    scene.accepted("disputes", "challenge", 2, 2, EVIDENCE, sender=scene.account(2))
+    scene.accepted("disputes", "ruleOnRound", *scene.round_ruling(1, True))
+    scene.record()
+    scene.chain.travel_to(scene.state.ledger.end_of(3))
+    scene.accepted("vault", "activate", scene.results[3])  # a void round holds nothing
+    scene.accepted("disputes", "lapse", 2)
+    assert scene.state.vault.stake_of(2) == Stake(staked=STAKE)
 
 
 def test_an_unfounded_challenge_costs_its_bond_and_no_more_time(scene: Scene) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from ledger.books import compute_books, compute_claimable, compute_history
+from ledger.books import compute_books, compute_history
 from ledger.client import LedgerClient
 from ledger.devchain import DevChain, DevServer
 from ledger.types import RoundState
@@ -135,5 +135,4 @@ def test_what_a_quorum_found_wrong_is_not_offered_for_claiming(storm: Storm, pro
         storm.chain.send(ruling)
         storm.chain.tester.time_travel(storm.chain.now + TERMS.dispute_window_seconds + 1)
         storm.chain.tester.mine_block()
-        newest, _ = compute_claimable(found)
-        assert (newest, found.round_state(wrong.round)) == (storm.results[7], RoundState.VOID)
+        assert (found.payable_round(), found.round_state(wrong.round)) == (7, RoundState.VOID)

@@ -6,12 +6,14 @@
 A check is an `if (...) revert`, each part of its condition, each part of a named condition, a call of a function that
 does nothing but check, and `nonReentrant`.  The contracts are compiled once, with every check behind a switch: number
 k is off on a chain where one address, which nobody uses, holds k wei.  For each k the tests of the contracts run in a
-process of their own until the first one fails.  A guard cannot have a switch; its mutants are compiled one by one.
+process of their own until the first one fails, those first that name the check's error.  A guard cannot have a switch;
+its mutants are compiled one by one.
 """
 
 from __future__ import annotations
 
 import importlib.util
+import inspect
 import os
 import re
 import sys
@@ -29,7 +31,7 @@ from tests.helpers.chain import Chain
 
 ROOT: Final = Path(__file__).parents[2]
 TESTS: Final = ROOT / "tests" / "contracts"
-LEFT_OUT: Final = ("test_build.py", "test_gas.py", "test_mutants.py")
+LEFT_OUT: Final = ("test_build.py", "test_gas.py", "test_mutants.py", "test_invariants.py", "test_slither.py")
 
 _REVERT: Final = r"revert [\w.]+\([^;]*\);"
 REVERTING: Final = re.compile(
@@ -76,11 +78,13 @@ class Mutant:
         number: of its switch; 0 if it has none and `without` is the source without it.
         stem: name of the file.
         shown: file, line and text of the check.
+        error: the first error that stands behind it, which a test that notices most likely names.
     """
 
     number: int
     stem: str
     shown: str
+    error: str
     without: str = ""
 
 
@@ -109,7 +113,7 @@ class _Switches:
         def new(start: int, end: int, without: str = "") -> int:
             shown = f"{stem}.sol:{text.count(chr(10), 0, start) + 1}: {' '.join(text[start:end].split())}"
             number = 0 if without else 1 + sum(bool(mutant.number) for mutant in self.mutants)
-            self.mutants.append(Mutant(number, stem, shown, without))
+            self.mutants.append(Mutant(number, stem, shown, _error_behind(text, start, end), without))
             return number
 
         def condition(found: re.Match[str], operators: str) -> str:
@@ -145,6 +149,27 @@ class _Switches:
         return text.replace(
             "pragma solidity 0.8.37;", 'pragma solidity 0.8.37;\n\nimport {Switch} from "./Switch.sol";'
         )
+
+
+def _error_behind(text: str, start: int, end: int) -> str:
+    if called := re.search(r"_\w+(?=\()", text[start:end]):
+        start = max(text.find(f"function {called[0]}("), 0)
+    found = re.compile(r"revert (?:\w+\.)?(\w+)\(").search(text, start)
+    return found[1] if found else "Reentrancy"
+
+
+class _Likeliest:
+    """Puts the tests first that name an error, and writes the name of the one that fails to a file descriptor."""
+
+    def __init__(self, error: str, out: int) -> None:
+        self.error, self.out = error, out
+
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        items.sort(key=lambda item: self.error not in inspect.getsource(item.function))  # type: ignore[attr-defined]
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.failed:
+            os.write(self.out, report.nodeid.rpartition("/")[2].encode())
 
 
 def _outside_brackets(text: str, start: int, end: int, operator: str) -> Iterator[int]:
@@ -183,8 +208,9 @@ def compiled(build: ModuleType, compiler: Path, sources: dict[str, str], names: 
     return found
 
 
-def is_noticed(mutated: dict[str, Any], stem: str, number: int) -> bool:
-    """Whether a test fails with these artifacts and this switch off; runs in a process of its own."""
+def noticed_by(mutated: dict[str, Any], mutant: Mutant) -> str:
+    """The first test that fails with these artifacts and this switch off, empty if none does; in its own process."""
+    told, out = os.pipe()
     child = os.fork()
     if child == 0:
         code = 0
@@ -196,16 +222,22 @@ def is_noticed(mutated: dict[str, Any], stem: str, number: int) -> bool:
 
             def begin_switched(chain: Chain) -> None:
                 begin(chain)
-                turned = {"from": chain.w3.eth.accounts[9], "to": SWITCH, "value": number, "gas": 50_000}
+                turned = {"from": chain.w3.eth.accounts[9], "to": SWITCH, "value": mutant.number, "gas": 50_000}
                 chain.w3.eth.send_transaction(turned)  # type: ignore[arg-type]
 
             artifacts.load = lambda name: mutated.get(name) or genuine(name)  # type: ignore[assignment]
             Chain.__init__ = begin_switched  # type: ignore[method-assign]
-            code = int(pytest.main(["-x", "-q", "--no-header", *_ordered(stem)]))
+            options = ["-x", "-q", "--no-header", "-p", "no:cacheprovider"]
+            code = int(pytest.main([*options, *_ordered(mutant.stem)], [_Likeliest(mutant.error, out)]))
         finally:
             os._exit(code)
+    os.close(out)
+    with os.fdopen(told, encoding="utf-8") as names:
+        name = names.read()
     _, status = os.waitpid(child, 0)
-    return os.waitstatus_to_exitcode(status) == pytest.ExitCode.TESTS_FAILED
+    code = os.waitstatus_to_exitcode(status)
+    assert code in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED), f"pytest ended with {code}"
+    return name
 
 
 def _ordered(stem: str) -> list[str]:
@@ -223,7 +255,9 @@ def survivors(wanted: str = "", tell: Any = print) -> list[str]:
     found = []
     with build.compiler() as compiler:
         contracts = compiled(build, compiler, switched, artifacts.NAMES)
-        assert not is_noticed(contracts, "", 0), "the tests fail with every check in place"
+        nothing = Mutant(0, "", "", "")
+        if failing := noticed_by(contracts, nothing):
+            raise AssertionError(f"{failing} fails with every check in place")
         for mutant in mutants:
             if wanted not in mutant.stem:
                 continue
@@ -231,9 +265,9 @@ def survivors(wanted: str = "", tell: Any = print) -> list[str]:
             if mutant.without:
                 path = f"contracts/src/{mutant.stem}.sol"
                 used = compiled(build, compiler, sources | {path: mutant.without}, ("RewardVault",))
-            noticed = is_noticed(used, mutant.stem, mutant.number)
-            tell(f"{'noticed ' if noticed else 'SURVIVED'} {mutant.shown}", flush=True)
-            if not noticed and mutant.shown.partition(": ")[2] not in UNREACHABLE:
+            test = noticed_by(used, mutant)
+            tell(f"{f'noticed by {test}' if test else 'SURVIVED'}: {mutant.shown}", flush=True)
+            if not test and mutant.shown.partition(": ")[2] not in UNREACHABLE:
                 found.append(mutant.shown)
     return found
 

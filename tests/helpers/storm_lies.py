@@ -149,7 +149,7 @@ STORM_LIES: Final = [
     ("pause.terms", on_topic(LEDGER, "Paused", 5)),
     ("pause.terms", on_event(LEDGER, "Paused", setting(until=FAR))),
     ("root.early", at_time(lambda time: 10**9)),
-    ("root.void", on_topic(DISPUTES, "RoundRulingMade", 6, place=1)),
+    ("root.void", on_event(DISPUTES, "RoundRulingMade", setting(below=7), 1)),
     ("root.unfunded", on_event(VAULT, "Funded", setting(amountWei=1))),
     ("stake.member", on_topic(VAULT, "Staked", 200)),
     ("stake.member", on_topic(VAULT, "Staked", 5)),

@@ -26,7 +26,7 @@ CONTRACTS: Final = {
 }
 PAYABLE: Final = ("fund", "payRevenue", "stake")
 PAYMENTS: Final = ("RewardClaimed", "RevenueClaimed", "StakeWithdrawn")
-MARKS: Final = {"abandoned": 1, "challenged": 2, "dismissed": 4, "void": 8}
+MARKS: Final = {"abandoned": 1, "challenged": 2, "dismissed": 4}
 
 
 class Twins:
@@ -169,6 +169,14 @@ def _ledger(state: model.State) -> Iterator[Place]:
         yield place, 0, record.digest
         yield place, 27, record.recorded_at
         yield place, 31, marks
+    voided, disputed = (variable(name)[0] for name in ("_voided", "_disputed"))
+    yield voided, 0, len(ledger.voided)
+    for place, (first, below) in enumerate(ledger.voided):
+        yield array_at(voided) + place, 0, first
+        yield array_at(voided) + place, 8, below
+    yield disputed, 0, len(ledger.disputed)
+    for place, round_id in enumerate(ledger.disputed):
+        yield array_at(disputed) + place // 4, 8 * (place % 4), round_id
 
 
 def _vault(state: model.State) -> Iterator[Place]:
@@ -204,6 +212,8 @@ def _disputes(state: model.State) -> Iterator[Place]:
         yield place_in(variable("challengerOf")[0], round_id), 0, challenger
     for offence in state.disputes.punished:
         yield place_in(variable("isPunished")[0], offence), 0, 1
+    for index, round_id in state.disputes.last_challenged.items():
+        yield place_in(variable("_lastChallenged")[0], index), 0, round_id
 
 
 def roster_address(state: model.State, version: int) -> str:
@@ -235,7 +245,7 @@ def _bytes_at(slot: int, data: bytes) -> Iterator[Place]:
         yield slot, 0, int.from_bytes(data.ljust(32, b"\0"), "big") | 2 * len(data)
         return
     yield slot, 0, 2 * len(data) + 1
-    first = int.from_bytes(keccak(slot.to_bytes(32, "big")), "big")
+    first = array_at(slot)
     for start in range(0, len(data), 32):
         yield first + start // 32, 0, data[start : start + 32].ljust(32, b"\0")
 
@@ -244,6 +254,11 @@ def place_in(mapping_slot: int, key: int | bytes) -> int:
     """The slot of a mapping's entry."""
     word = key if isinstance(key, bytes) else key.to_bytes(32, "big")
     return int.from_bytes(keccak(word + mapping_slot.to_bytes(32, "big")), "big")
+
+
+def array_at(slot: int) -> int:
+    """The slot of an array's first element."""
+    return int.from_bytes(keccak(slot.to_bytes(32, "big")), "big")
 
 
 def number(value: Any) -> int:

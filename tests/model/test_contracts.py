@@ -276,7 +276,7 @@ class ContractsAndModel(RuleBasedStateMachine):
         for round_id, record in enumerate(last.ledger.records):
             later = now.ledger.records[round_id]
             assert (record.digest, record.recorded_at) == (later.digest, later.recorded_at)
-            assert not record.void or later.void
+            assert not last.ledger.is_void(round_id) or now.ledger.is_void(round_id)
         self.last = now
 
     @invariant()
@@ -285,9 +285,18 @@ class ContractsAndModel(RuleBasedStateMachine):
             ledger = self.scene.state.ledger
             for round_id, record in enumerate(ledger.records):
                 latest = record.recorded_at + ledger.dispute_window_seconds + ledger.ruling_seconds
-                assert ledger.final_at(round_id) <= latest
-                assert ledger.state_of(round_id, latest) >= FINAL or record.void
-                assert ledger.state_of(round_id, record.recorded_at) in (OPEN, DISPUTED) or record.void
+                assert ledger.final_at(round_id, self.scene.chain.now) <= latest
+                is_void = ledger.is_void(round_id)
+                assert ledger.state_of(round_id, latest) >= FINAL or is_void
+                assert ledger.state_of(round_id, record.recorded_at) in (OPEN, DISPUTED) or is_void
+
+    @invariant()
+    def active_rewards_contain_none_that_can_become_void(self) -> None:
+        if hasattr(self, "scene"):
+            ledger, active = self.scene.state.ledger, self.scene.state.vault.active_round
+            assert not ledger.is_void(active)
+            waiting = [round_id for round_id in range(active) if ledger.waits(round_id, self.scene.chain.now)]
+            assert not active or waiting == []
 
     @invariant()
     def a_roster_has_three_members_and_two_quorums_share_an_honest_one(self) -> None:

@@ -59,6 +59,9 @@ interface IDisputes is IQuorum {
     /// @notice Only the member's own account can challenge in its name.
     error NotTheAccount(uint256 index, address account);
 
+    /// @notice The bond of the member's challenge of `round` is still locked; it can challenge one round at a time.
+    error ChallengePending(uint256 index, uint64 round);
+
     /// @notice The round is not challenged.
     error NotChallenged(uint64 round);
 
@@ -98,11 +101,19 @@ interface IDisputes is IQuorum {
     event RoundChallenged(uint64 indexed round, uint256 indexed index, bytes32 evidence);
 
     /// @notice A quorum ruled on a round; the signatures are over `RoundRuling`.
+    /// @param below If it is void, so is every later round below this one.
     event RoundRulingMade(
-        uint64 indexed round, bool isVoid, bytes32 evidence, bytes32 config, uint256 signers, bytes signatures
+        uint64 indexed round,
+        bool isVoid,
+        uint64 below,
+        bytes32 evidence,
+        bytes32 config,
+        uint256 signers,
+        bytes signatures
     );
 
-    /// @notice Nobody ruled on the challenge in time; the bond is in the pool.
+    /// @notice A challenge ended without a ruling of its own. The bond is in the pool if nobody ruled in time, and the
+    /// challenger's if a ruling on an earlier round made this one void.
     event ChallengeLapsed(uint64 indexed round);
 
     /// @notice A quorum ruled on a member; the signatures are over `MemberRuling`.
@@ -141,13 +152,15 @@ interface IDisputes is IQuorum {
         bytes calldata secondSignature
     ) external;
 
-    /// @notice Challenges a round within its window: its rewards wait for a ruling, once and for a limited time.
+    /// @notice Challenges a round within its window: its rewards, and those of later rounds, which contain them, wait for
+    /// a ruling, none of them longer than `rulingSeconds` after its own window.
     /// @param round The round.
-    /// @param index Roster index of the caller, an active member with at least `bondWei` staked.
+    /// @param index Roster index of the caller, an active member with at least `bondWei` staked and no other challenge.
     /// @param evidence Digest of what the member says about it.
     function challenge(uint64 round, uint256 index, bytes32 evidence) external;
 
-    /// @notice Makes a round's rewards void, or dismisses the challenge of it. Anyone may call it.
+    /// @notice Makes a round's rewards void, with those of every later round recorded so far, or dismisses the challenge
+    /// of it. Anyone may call it.
     /// @param round The round, not final yet.
     /// @param isVoid Whether the rewards are wrong: then the challenger has its bond back, else the pool has it.
     /// @param evidence Digest of what the quorum had before it.
@@ -155,7 +168,8 @@ interface IDisputes is IQuorum {
     function ruleOnRound(uint64 round, bool isVoid, bytes32 evidence, uint256 signers, bytes calldata signatures)
         external;
 
-    /// @notice Gives the bond of a challenge to the pool on which nobody ruled in time. Anyone may call it.
+    /// @notice Gives the bond of a challenge to the pool on which nobody ruled in time, or back if the round became void
+    /// with an earlier one. Anyone may call it.
     function lapse(uint64 round) external;
 
     /// @notice Slashes a member for what only people can judge. Anyone may call it.

@@ -34,8 +34,10 @@ struct RoundResult {
 /// @notice How far a round is.
 /// @param None Not recorded.
 /// @param Open Recorded, and its dispute window is open.
-/// @param Disputed Challenged within the window, and the time for a ruling is not over.
-/// @param Void A quorum ruled within that time that its rewards are wrong; they never become active.
+/// @param Disputed It, or an earlier round whose rewards are part of its own, was challenged within the window, and the
+///   time for a ruling is not over.
+/// @param Void A quorum ruled within that time that its rewards are wrong, or those of an earlier round when this one
+///   was recorded already; they never become active.
 /// @param Final Its time is over; nothing about it changes any more.
 /// @param Abandoned As Final, of a round in which nothing was learned.
 enum RoundState {
@@ -122,7 +124,8 @@ interface IRoundLedger is IQuorum {
     /// @notice A round was challenged within its window.
     event RoundDisputed(uint64 indexed round);
 
-    /// @notice A quorum ruled on a round: its rewards are void, or the challenge was unfounded.
+    /// @notice A quorum ruled on a round: its rewards are void, and with them those of every later round recorded so
+    /// far, since they contain them; or the challenge was unfounded.
     event RoundRuled(uint64 indexed round, bool isVoid);
 
     /// @notice A quorum stopped the recording and the activation of rounds; no claim and no withdrawal.
@@ -153,8 +156,10 @@ interface IRoundLedger is IQuorum {
     /// @notice Marks a round whose window is open as challenged. For the Disputes only.
     function dispute(uint64 round) external;
 
-    /// @notice Makes the rewards of a round void, or ends the challenge of it. For the Disputes only.
-    function rule(uint64 round, bool isVoid) external;
+    /// @notice Makes the rewards of a round void, and those of every later round recorded so far; or ends the challenge
+    /// of it. For the Disputes only.
+    /// @return below The first round, from `round` on, that the ruling says nothing about.
+    function rule(uint64 round, bool isVoid) external returns (uint64 below);
 
     /* VIEWS */
 
@@ -195,7 +200,8 @@ interface IRoundLedger is IQuorum {
     /// @notice Time of the block that recorded `round`, in Unix seconds; zero while it is not recorded.
     function recordedAt(uint64 round) external view returns (uint64);
 
-    /// @notice When the time for challenging `round`, and if it was challenged for a ruling, is over; zero if none is.
+    /// @notice When the time for challenging `round` is over, and that for ruling on a challenge, if one waits, of it or
+    /// of an earlier round; zero if it is not recorded.
     function finalAt(uint64 round) external view returns (uint256);
 
     /// @notice How far `round` is.
