@@ -25,7 +25,8 @@ from collections.abc import Callable, Iterator
 
 from msgspec import structs
 
-from gossip.events import Announce, Effect, Event, Rebuild, Tell, Work
+from gossip.events import Announce, Effect, Event, Tell, Work
+from gossip.layout import PIECES_FROM_MEMBERS
 from gossip.messages import (
     Commit,
     Confirm,
@@ -74,9 +75,11 @@ def calm_world(seed: int, n: int) -> tuple[World, set[int]]:
     false = chance.sample(range(n), chance.randint(1, t))
     scenario = Scenario(lies={member: _as_ever for member in false})
     world = _world(n, 2, scenario, saved=_world(n, 1, seed=seed).run(300).save(), seed=seed)
+    # A sum of one piece everybody rebuilds: who does so falsely tells nobody, and answers for scores that nobody opens.
+    lies = WORK if n >= PIECES_FROM_MEMBERS else [lie for lie in WORK if lie is not liars.false_piece]
     done: set[int] = set()
     for member in false:
-        for lie in chance.sample(WORK, chance.randint(1, 2)):
+        for lie in chance.sample(lies, chance.randint(1, 2)):
             liars.lie_at_work(world, member, _noting(lie, member, done))
     return world, done
 
@@ -127,8 +130,7 @@ def _noting(
 ) -> Callable[[Workshop, Work, Event | None], Event | None]:
     def noting(workshop: Workshop, work: Work, event: Event | None) -> Event | None:
         answer = lie(workshop, work, event)
-        is_for_itself = isinstance(work, Rebuild) and workshop.layout.pieces == 1  # whoever takes a sum rebuilds it
-        if answer != event and not is_for_itself:
+        if answer != event:
             done.add(member)
         return answer
 
