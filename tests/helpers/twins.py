@@ -27,6 +27,8 @@ CONTRACTS: Final = {
 PAYABLE: Final = ("fund", "payRevenue", "stake")
 PAYMENTS: Final = ("RewardClaimed", "RevenueClaimed", "StakeWithdrawn")
 MARKS: Final = {"abandoned": 1, "challenged": 2, "dismissed": 4}
+VOID_MARK: Final = 8
+"""Of the round that a ruling was about, not of the later ones that are void with it."""
 
 
 class Twins:
@@ -165,6 +167,7 @@ def _ledger(state: model.State) -> Iterator[Place]:
     yield place_in(records, ledger.next_round), 0, 0
     for round_id, record in enumerate(ledger.records):
         marks = sum(mark for name, mark in MARKS.items() if getattr(record, name))
+        marks += VOID_MARK * any(first == round_id for first, _ in ledger.voided)
         place = place_in(records, round_id)
         yield place, 0, record.digest
         yield place, 27, record.recorded_at
