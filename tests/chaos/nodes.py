@@ -11,6 +11,7 @@ import multiprocessing
 import os
 import signal
 import sys
+from contextlib import suppress
 from multiprocessing import forkserver
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
@@ -55,7 +56,8 @@ class NodeProcess:
 
     def signal(self, number: signal.Signals) -> None:
         if self.exit_code is None:
-            os.kill(self.pid, number)
+            with suppress(ProcessLookupError):  # it may just have ended
+                os.kill(self.pid, number)
 
     def kill(self) -> None:
         self.signal(signal.SIGKILL)
