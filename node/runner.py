@@ -384,7 +384,7 @@ class Node:
         if identity is None:
             raise NoLongerAdmitted(self.roster.members[self._index].name, self.roster.registry)
         now = self._now()
-        self.store.put(start.model, start.round, self._model(start.model))
+        await self.at_the_disk(lambda: self.store.put(start.model, start.round, self._model(start.model)))
         async with self._vectors:
             self._sit(identity)
             self._store_beginning(start, now, *sessions.memory_after(self.session, identity.committee))
@@ -571,7 +571,8 @@ class Node:
         if not await self._has_model(result):
             return
         start = ended.make_start()
-        self.store.save_checkpoint(result.round, result.model, self._model(result.model))
+        keep = partial(self.store.save_checkpoint, result.round, result.model)
+        await self.at_the_disk(lambda: keep(self._model(result.model)))
         if ended.state is not None:
             await trio.to_thread.run_sync(self._publish, ended, ended.state, limiter=self._vectors)
         signatures = self.seating.by_index(result, ended.signatures)
