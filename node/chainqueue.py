@@ -114,6 +114,8 @@ class ChainQueue:
         pending = self._store.pending_results()
         if not pending:
             return
+        for round_id, _ in pending:  # turns pass while earlier results wait, or one absent member would hold up all
+            self._waiting_since.setdefault(round_id, time.monotonic())
         following = await self._call(self._client.next_round)
         for round_id, data in pending:
             if round_id == following and self._is_due(round_id):
@@ -132,9 +134,8 @@ class ChainQueue:
 
     def _is_due(self, round_id: int) -> bool:
         """Whether it is this member's turn, or those before it have let theirs pass."""
-        since = self._waiting_since.setdefault(round_id, time.monotonic())
         turns = (self._me - round_id) % self._n
-        return time.monotonic() - since >= turns * TURN_SECONDS
+        return time.monotonic() - self._waiting_since[round_id] >= turns * TURN_SECONDS
 
     def _submit(self, agreed: AgreedResult, signatures: Signatures) -> str:
         members = bitmap_of(index for index, _ in signatures)  # by roster index, as they were queued

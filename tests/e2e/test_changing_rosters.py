@@ -59,7 +59,7 @@ def test_members_join_and_are_removed_while_the_others_learn(tmp_path: Path, rpc
         client = LedgerClient(rpc, registry)
 
         def start(name: str) -> subprocess.Popen[bytes]:
-            with (tmp_path / name / "node.log").open("wb") as log:
+            with (tmp_path / name / "node.log").open("ab") as log:
                 process = subprocess.Popen([*MYCELIA, "run", str(tmp_path / name), *where], stdout=log, stderr=log)
             ending.callback(process.wait, 10)
             ending.callback(process.kill)
@@ -74,8 +74,13 @@ def test_members_join_and_are_removed_while_the_others_learn(tmp_path: Path, rpc
             mycelia("approve", str(tmp_path / name), request, *where)
         assert client.roster_version() == 2
         send_wei(rpc, DEV_KEYS[0], load_keys(tmp_path / "eve").signer_address, 10**18)
+        away = running.pop("ben")  # killed under the first roster, it comes back under the second one
+        away.kill()
+        away.wait()
         running["eve"] = start("eve")
         until(lambda: "eve" in dealers_of_the_last_round(client), running)
+        running["ben"] = start("ben")
+        until(lambda: "ben" in dealers_of_the_last_round(client), running)
 
         mycelia("remove", str(tmp_path / "ann"), "dan", *where, "--out", request)
         for name in ("ben", "cat", "eve"):

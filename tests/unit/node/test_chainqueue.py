@@ -137,6 +137,24 @@ def test_member_submits_when_those_before_it_let_their_turn_pass(store: Store) -
     assert ledger.submitted == [0]
 
 
+def test_turns_pass_while_earlier_results_wait(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0.0
+    monkeypatch.setattr(chainqueue.time, "monotonic", lambda: now)
+    queue(store, 0, 1, 2, 3, 4)
+    ledger = Ledger()
+    chain = ChainQueue(ledger, store, bytes(32), 1, 4)  # type: ignore[arg-type]
+
+    async def note(round_id: int, tx: str) -> None:
+        await trio.lowlevel.checkpoint()
+
+    submitted = []
+    for turn in range(4):
+        now = turn * chainqueue.TURN_SECONDS
+        trio.run(chain._submit_next, note)
+        submitted.append(list(ledger.submitted))
+    assert submitted == [[], [0, 1], [0, 1], [0, 1, 2, 3, 4]]
+
+
 def test_round_that_the_ledger_does_not_expect_yet_waits(store: Store) -> None:
     queue(store, 2)
     ledger = Ledger(recorded=1)
