@@ -13,11 +13,18 @@ from eth_utils.address import to_checksum_address
 
 from ledger.connection import Connection, translated
 from ledger.errors import ChainUnavailable
+from ledger.types import ZERO_ADDRESS
 
 ROSTER_TOPIC: Final = keccak(b"RosterChanged(uint64,bytes32,uint256,uint256)")
 SPEC_TOPIC: Final = keccak(b"SpecAdopted(bytes32,bytes)")
 ROSTER_ABI: Final = ("uint256", "address", "uint64", "address[]", "uint256", "bytes32")
 """What a roster's code holds: chain id, registry, version, signers, quorum, spec digest."""
+
+
+MIN_MEMBERS: Final = 3
+MAX_MEMBERS: Final = 64
+MAX_INDICES: Final = 256
+"""As MemberRegistry.sol bounds them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +60,7 @@ class Periods:
         self._connection = connection
         self._registry = registry
         self._ledger = ledger
-        self._next_block = first_block
+        self._first_block = self._next_block = first_block
         self._found: tuple[Period, ...] = ()
         self._specs: dict[bytes, bytes] = {}
 
@@ -63,6 +70,15 @@ class Periods:
         Raises:
             ChainUnavailable: what the endpoint shows cannot be a registry's.
         """
+        try:
+            self._read_until(block)
+        except ChainUnavailable:
+            # A reorganisation may have undone what was read: the next look reads all of it again.
+            self._found, self._next_block = (), self._first_block
+            raise
+        return self._found
+
+    def _read_until(self, block: int) -> None:
         if block >= self._next_block:
             for log in self._connection.logs(self._registry.address, SPEC_TOPIC, self._next_block, block):
                 digest, spec = _decoded(("bytes32", "bytes"), bytes(log["data"]))
@@ -71,7 +87,6 @@ class Periods:
             logs = list(self._connection.logs(self._registry.address, ROSTER_TOPIC, self._next_block, block))
             self._found += tuple(self._read(log, len(self._found) + place) for place, log in enumerate(logs, 1))
             self._next_block = block + 1
-        return self._found
 
     def _read(self, log: Any, version: int) -> Period:
         config, _, _ = _decoded(("bytes32", "uint256", "uint256"), bytes(log["data"]))
@@ -82,6 +97,11 @@ class Periods:
         if keccak(code) != config or found != version:
             raise ChainUnavailable(f"the endpoint shows roster {found} where version {version} of the registry is due")
         _, _, _, signers, _, spec = _decoded(ROSTER_ABI, code)
+        count = sum(signer != ZERO_ADDRESS for signer in signers)
+        if not MIN_MEMBERS <= count <= MAX_MEMBERS or len(signers) > MAX_INDICES:
+            raise ChainUnavailable(
+                f"the endpoint shows {count} members of {len(signers)} in roster {version}: no roster"
+            )
         if spec not in self._specs:
             raise ChainUnavailable(f"the endpoint has no event with the spec that roster {version} names")
         block = int(log["blockNumber"])

@@ -29,6 +29,7 @@ from node.config import Config
 from node.errors import ConfigError, StoreError, TaskError
 from node.keys import Keys, find_member
 from node.learner import TaskLearner, initial_model
+from node.plan import plan_of
 from node.progress import Progress
 from node.recorder import Recorder
 from node.runner import Habits, Node
@@ -65,7 +66,8 @@ def assemble(folder: Path, config: Config, keys: Keys, pauses: Callable[[int, st
         chain.rpc, chain.registry, expect_chain_id=chain.chain_id, finality=Finality.parse(chain.finality)
     )
     roster = client.roster()
-    spec = _spec(roster)
+    plan = plan_of(client.periods())
+    spec = plan[-1].spec if plan else _spec(roster)  # nothing of it may be final yet
     committee = Committee(roster.config_digest, tuple(bytes.fromhex(signer[2:]) for signer in roster.signers), spec)
     me = find_member(roster, keys)
     if not roster.is_active(me):

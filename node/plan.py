@@ -3,6 +3,8 @@
 Promises: a round's committee is known before the round begins, and never changes afterwards.  A roster that came when
 R rounds were recorded makes the rounds from R + LEAD_ROUNDS on, or from the first that the task before it has not; and
 nobody begins a round before the ledger shows the one LEAD_ROUNDS earlier, after which no roster can come that makes it.
+A version whose task nobody can read, or whose model has another shape, makes no rounds: the one before it goes on, so
+that a mistake in a spec can be mended by another spec and stops nobody.
 """
 
 from __future__ import annotations
@@ -10,10 +12,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+import structlog
+
 from gossip.committee import Committee
 from gossip.spec import TaskSpec
 from ledger.periods import Period
 from node.errors import ConfigError
+
+log = structlog.get_logger()
 
 LEAD_ROUNDS: Final = 8
 """So far may the rounds be ahead of the ledger: it may be away for that long before they wait for it."""
@@ -23,14 +29,17 @@ def plan_of(periods: Sequence[Period]) -> tuple[Committee, ...]:
     """The committees in the order of their first rounds.
 
     Raises:
-        ConfigError: a spec cannot be used.
+        ConfigError: the first version's spec cannot be used.
     """
     plan: list[Committee] = []
     for period in periods:
         try:
-            spec = TaskSpec.decode(period.spec)
+            spec = _spec_after(plan[-1].spec if plan else None, period.spec)
         except ValueError as error:
-            raise ConfigError(f"the registry's task spec cannot be used: {error}") from error
+            if not plan:
+                raise ConfigError(f"the registry's task spec cannot be used: {error}") from error
+            log.warning("roster.unusable", version=period.version, reason=str(error))
+            continue
         signers = tuple(bytes.fromhex(address[2:]) for address in period.signers)
         first = 0
         if plan:
@@ -38,6 +47,21 @@ def plan_of(periods: Sequence[Period]) -> tuple[Committee, ...]:
             first = max(before.first_round, min(period.recorded + LEAD_ROUNDS, before.spec.closing_round + 1))
         plan.append(Committee(period.config, signers, spec, first))
     return tuple(plan)
+
+
+def _spec_after(before: TaskSpec | None, data: bytes) -> TaskSpec:
+    """The spec in `data`, which can follow another one only if the model keeps its shape.
+
+    Raises:
+        ValueError: it cannot.
+    """
+    spec = TaskSpec.decode(data)
+    if before is not None and (spec.dimension, spec.features) != (before.dimension, before.features):
+        raise ValueError(
+            f"its model has {spec.dimension} parameters and {spec.features} features, and the consortium's "
+            f"{before.dimension} and {before.features}: another shape needs a new deployment"
+        )
+    return spec
 
 
 def rounds_to_wait_for(round_id: int) -> int:

@@ -51,6 +51,7 @@ class Reporter:
     def entered(self, round_id: int, phase: str, attempt: int) -> None:
         log.debug("round.entered", round=round_id, phase=phase, attempt=attempt)
         self._progress.note("entered", round=round_id, phase=phase, attempt=attempt)
+        self._progress.state.pop("waiting_for", None)
         self.status(round=round_id, phase=phase, attempt=attempt)
 
     def found(self, round_id: int, finding: Blame | Missed) -> None:

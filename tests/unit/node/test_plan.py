@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from gossip.committee import committee_of
 from ledger.periods import Period
+from node.errors import ConfigError
 from node.plan import LEAD_ROUNDS, plan_of, rounds_to_wait_for
 from tests.helpers.learners import small_spec
 
@@ -32,6 +36,20 @@ def test_a_task_that_is_over_goes_on_with_the_next_one_at_once() -> None:
     plan = plan_of([over, period(2, 5, rounds=3), period(3, 5, rounds=9)])
     assert [each.first_round for each in plan] == [0, 5, 5]
     assert committee_of(plan, 4).config == over.config
+
+
+@pytest.mark.parametrize("spec", [b"{}", small_spec(dimension=6, rounds=1000).encode()], ids=["garbage", "shape"])
+def test_a_task_that_cannot_follow_makes_no_rounds_and_the_next_one_can_mend_it(spec: bytes) -> None:
+    wrong = replace(period(2, 5), spec=spec)
+    assert [each.config[0] for each in plan_of([period(1, 0), wrong])] == [1]
+    assert [(each.config[0], each.first_round) for each in plan_of([period(1, 0), wrong, period(3, 9)])][1:] == [
+        (3, 17)
+    ]
+
+
+def test_a_registry_that_begins_without_a_task_is_named() -> None:
+    with pytest.raises(ConfigError, match="spec cannot be used"):
+        plan_of([replace(period(1, 0), spec=b"{}")])
 
 
 @given(st.lists(st.integers(0, 60), max_size=6), st.integers(0, 80))
