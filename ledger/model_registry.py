@@ -145,7 +145,7 @@ def rotate(
     registry = state.registry
     _check_active(registry, index)
     rotation = Rotation(registry.config_digest, index, account, signer, peer_id, net_address)
-    authorised = _authorise(state, call, index, rotation, signature)
+    authorised = _authorise(state, index, rotation, signature)
     allowed_at = registry.rotated_at.get(index, 0) + ROTATION_PERIOD_SECONDS
     if call.now < allowed_at:
         raise Reverted("RotatedTooRecently", {"index": index, "allowedAt": allowed_at})
@@ -163,7 +163,7 @@ def leave_roster(state: State, call: Call, index: int, signature: bytes) -> Outc
     """After `leaveRoster`."""
     registry = state.registry
     _check_active(registry, index)
-    authorised = _authorise(state, call, index, Exit(registry.config_digest, index), signature)
+    authorised = _authorise(state, index, Exit(registry.config_digest, index), signature)
     left = Event(CONTRACT, "MemberLeft", {"index": index})
     return _adopt(state, registry, replaced(registry.keys.signers, index, ZERO_ADDRESS), authorised, left)
 
@@ -180,17 +180,16 @@ def _approve(state: State, approval: Approval, signers: int, signatures: bytes) 
     return Event(CONTRACT, "Approved", values)
 
 
-def _authorise(state: State, call: Call, index: int, approval: Approval, signature: bytes) -> Event:
+def _authorise(state: State, index: int, approval: Approval, signature: bytes) -> Event:
     account = state.registry.members[index].account
-    sent = call.sender == account
     signed = approval.signing_digest(state.chain_id, state.addresses[CONTRACT])
-    if not sent and not is_signed_by(account, signed, signature):
+    if not is_signed_by(account, signed, signature):
         raise Reverted("NotTheAccount", {"index": index, "account": account})
     values = {
         "config": state.registry.config_digest,
         "index": index,
         "authorised": approval.struct_hash(),
-        "signature": b"" if sent else signature,
+        "signature": signature,
     }
     return Event(CONTRACT, "Authorised", values)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ledger.approvals import Admission
+from ledger.approvals import Admission, Exit
 from tests.helpers.chain import Refusal, compact_signature, deploy_consortium, entry, key_of
 from tests.helpers.scene import address_of
 
@@ -13,8 +13,6 @@ from tests.helpers.scene import address_of
 def test_a_257th_member_is_refused_although_only_four_are_active() -> None:
     consortium = deploy_consortium(4)
     chain, registry = consortium.chain, consortium.registry
-    for label in ("account 3", "newcomer"):
-        chain.adopt(key_of(label))
     newcomer = entry(3, account=address_of(key_of("newcomer")), signer=address_of(key_of("signer 3")))
 
     def admission() -> object:
@@ -22,8 +20,12 @@ def test_a_257th_member_is_refused_although_only_four_are_active() -> None:
         signed = b"".join(compact_signature(key_of(f"signer {index}"), digest) for index in range(3))
         return registry.functions.admit(tuple(newcomer), 0b111, signed)
 
-    chain.send(registry.functions.leaveRoster(3, b""), sender=address_of(key_of("account 3")))
+    def leaving(index: int, label: str) -> object:
+        digest = Exit(consortium.config, index).signing_digest(consortium.chain_id, registry.address)
+        return registry.functions.leaveRoster(index, compact_signature(key_of(label), digest))
+
+    chain.send(leaving(3, "account 3"))
     for index in range(4, 256):
         chain.send(admission())
-        chain.send(registry.functions.leaveRoster(index, b""), sender=address_of(key_of("newcomer")))
+        chain.send(leaving(index, "newcomer"))
     assert chain.refusal(admission(), mine=False) == Refusal("IndicesExhausted")

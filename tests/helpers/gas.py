@@ -15,9 +15,12 @@ from eth_hash.auto import keccak
 
 from ledger.approvals import (
     Admission,
+    Approval,
+    Exit,
     MemberRuling,
     Pause,
     Removal,
+    Rotation,
     RoundRuling,
     SpecChange,
     Statement,
@@ -68,6 +71,12 @@ def _used(consortium: Consortium, call: Any, **options: Any) -> int:
 def _member(consortium: Consortium, index: int) -> str:
     """The member's account, able to send."""
     return consortium.chain.adopt(key_of(f"account {index}"))
+
+
+def _by_account(consortium: Consortium, index: int, approval: Approval) -> bytes:
+    """What the member's account signs for the registry."""
+    digest = approval.signing_digest(consortium.chain_id, consortium.registry.address)
+    return compact_signature(key_of(f"account {index}"), digest)
 
 
 def _rounds(consortium: Consortium) -> dict[str, int]:
@@ -169,12 +178,13 @@ def _changes(consortium: Consortium) -> dict[str, int]:
     named = approved(Succession(consortium.config, consortium.ledger.address))
     gas["nameSuccessor"] = _used(consortium, functions.nameSuccessor(consortium.ledger.address, *named))
     new = entry(n - 1)
-    account = _member(consortium, n - 1)
     rotated = (new.account, new.signer, b"12D3KooW" + b"z" * 44, "10.9.9.9:4001")
-    gas["rotate"] = _used(consortium, functions.rotate(n - 1, *rotated, b""), sender=account)
+    signed_by_account = _by_account(consortium, n - 1, Rotation(consortium.config, n - 1, *rotated))
+    gas["rotate"] = _used(consortium, functions.rotate(n - 1, *rotated, signed_by_account))
     removal = approved(Removal(consortium.config, n - 1, EVIDENCE))
     with chain.undone():
-        gas["leaveRoster"] = _used(consortium, functions.leaveRoster(n - 1, b""), sender=account)
+        leaving = _by_account(consortium, n - 1, Exit(consortium.config, n - 1))
+        gas["leaveRoster"] = _used(consortium, functions.leaveRoster(n - 1, leaving))
     if n > 3:
         gas["remove"] = _used(consortium, functions.remove(n - 1, EVIDENCE, *removal))
     newcomer = entry(n)

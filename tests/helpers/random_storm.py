@@ -130,10 +130,6 @@ class RandomStorm(Storm):
     def _try_leave(self) -> bool:
         return self.call("registry", "leaveRoster", *self.exit(self._member()))
 
-    def _try_leave_by_itself(self) -> bool:
-        index = self._member()
-        return self.call("registry", "leaveRoster", index, b"", sender=self.account(index))
-
     def _try_rotate(self) -> bool:
         return self.call("registry", "rotate", *self.rotation(self._member()))
 

@@ -117,6 +117,7 @@ STORM_LIES: Final = [
     ("roster.approval", on_event(REGISTRY, "Approved", setting(signers=0b1001111), 1)),
     *(("roster.approval", on_event(REGISTRY, "Authorised", flipped("signature"), place)) for place in range(2)),
     *(("roster.approval", on_event(REGISTRY, "Authorised", flipped("authorised"), place)) for place in range(2)),
+    *(("roster.approval", on_event(REGISTRY, "Authorised", setting(signature=b""), place)) for place in range(2)),
     ("roster.approval", on_topic(REGISTRY, "Approved", 7, place=1)),
     ("roster.approval", on_topic(REGISTRY, "Authorised", 7, place=1)),
     ("roster.approval", on_event(REGISTRY, "MemberRemoved", setting(evidence=OTHER))),

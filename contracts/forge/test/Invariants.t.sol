@@ -22,6 +22,10 @@ interface Vm {
 /// @notice What a consortium of four does, and one that may join it; every call is one that somebody could make.
 contract Handler {
     Vm private constant VM = Vm(address(uint160(uint256(keccak256("hevm cheat code")))));
+    bytes32 private constant ROTATION = keccak256(
+        "Rotation(bytes32 config,uint256 index,address account,address signer,bytes peerId,string netAddress)"
+    );
+    bytes32 private constant EXIT = keccak256("Exit(bytes32 config,uint256 index)");
     bytes32 private constant PAUSE = keccak256("Pause(bytes32 config,uint64 number,uint64 until)");
     bytes32 private constant ROUND_RULING =
         keccak256("RoundRuling(bytes32 config,uint64 round,bool isVoid,bytes32 evidence)");
@@ -216,16 +220,28 @@ contract Handler {
         index %= 4;
         address account = registry.accountAt(index);
         address signer = VM.addr(_signerKey(index) + 100 * (1 + uint256(salt % 3)));
-        VM.prank(account);
-        try registry.rotate(index, account, signer, abi.encode(index, salt), "host:1", "") {
+        bytes memory peerId = abi.encode(index, salt);
+        bytes32 fields = keccak256(
+            abi.encode(
+                ROTATION,
+                registry.configDigest(),
+                index,
+                account,
+                signer,
+                keccak256(peerId),
+                keccak256(bytes("host:1"))
+            )
+        );
+        bytes memory signed = _compact(1000 + index, _typed(registry.domainSeparator(), fields));
+        try registry.rotate(index, account, signer, peerId, "host:1", signed) {
             ++accepted;
         } catch {}
     }
 
     function leave() external {
         if (Counter.count(registry.activeBitmap()) <= 3) return;
-        VM.prank(registry.accountAt(3));
-        try registry.leaveRoster(3, "") {
+        bytes32 fields = keccak256(abi.encode(EXIT, registry.configDigest(), uint256(3)));
+        try registry.leaveRoster(3, _compact(1003, _typed(registry.domainSeparator(), fields))) {
             ++accepted;
         } catch {}
     }

@@ -69,7 +69,7 @@ interface IMemberRegistry is IQuorum {
     /// @notice The member with this roster index has left, or was removed.
     error MemberNotActive(uint256 index);
 
-    /// @notice Neither did the account of member `index` send this, nor is the signature that account's.
+    /// @notice The signature is not that of the account of member `index`.
     error NotTheAccount(uint256 index, address account);
 
     /// @notice A member's entry is rotated once in a period; the next time is `allowedAt`, in Unix seconds.
@@ -114,7 +114,7 @@ interface IMemberRegistry is IQuorum {
     /// @notice A member allowed what the same transaction does to its own entry.
     /// @param config `configDigest` of the roster before it.
     /// @param authorised EIP-712 struct hash of what was done.
-    /// @param signature Of the account over it; empty if the account itself sent the transaction.
+    /// @param signature Of the account over it.
     event Authorised(bytes32 indexed config, uint256 indexed index, bytes32 authorised, bytes signature);
 
     /// @notice A quorum wants the consortium to learn by another specification.
@@ -158,7 +158,7 @@ interface IMemberRegistry is IQuorum {
     /// @param signer What its node signs with from now on.
     /// @param peerId The PeerID of its node from now on.
     /// @param netAddress Where its node listens from now on.
-    /// @param signature Of the member's account as it is now over `Rotation`; not looked at if that account calls.
+    /// @param signature Of the member's account as it is now over `Rotation`.
     function rotate(
         uint256 index,
         address account,
@@ -169,7 +169,7 @@ interface IMemberRegistry is IQuorum {
     ) external;
 
     /// @notice Ends a membership at the member's own will.
-    /// @param signature Of the member's account over `Exit`; not looked at if that account calls.
+    /// @param signature Of the member's account over `Exit`.
     function leaveRoster(uint256 index, bytes calldata signature) external;
 
     /// @notice Announces another specification, in place of any announced before and not adopted.
