@@ -14,6 +14,7 @@ from eth_utils.address import to_checksum_address
 from ledger.approvals import Admission, Approval, Exit, Removal, Rotation, SpecChange, Succession
 from ledger.audit_deployment import Deployment
 from ledger.findings import Notebook
+from ledger.fingerprint import compute_fingerprint
 from ledger.model_registry import MAX_INDICES, MIN_MEMBERS, ROTATION_PERIOD_SECONDS, SPEC_DELAY_SECONDS
 from ledger.model_registry import MAX_MEMBERS as MAX_ACTIVE
 from ledger.model_state import Entry, is_signed_by
@@ -34,6 +35,9 @@ class RegistryAudit(Replay):
 
     Attributes:
         rosters: by config digest, as computed from the events.
+        members: by roster index, also those who are gone.
+        spec: the newest specification.
+        fingerprint: of the consortium; empty before the first roster.
     """
 
     def __init__(self, trail: Trail, deployment: Deployment, notebook: Notebook) -> None:
@@ -51,12 +55,15 @@ class RegistryAudit(Replay):
         }
         super().__init__(trail, "MemberRegistry", deployment.registry, notebook, checks)
         self._chain_id = deployment.chain_id
-        self._members: list[Entry] = []
+        self._contracts = (deployment.registry, deployment.ledger, deployment.vault, deployment.disputes)
+        self.members: list[Entry] = []
         self._active = 0
         self._rotated_at: dict[int, int] = {}
         self._allowance: Event | None = None
         self._changes = ""  # the transaction whose change waits for its roster
         self._spec_digest = b""
+        self.spec = b""
+        self.fingerprint = b""
         self._training_rounds: int | None = None
         self._proposed = EMPTY
         self._adoptable_at = 0
@@ -67,21 +74,21 @@ class RegistryAudit(Replay):
     @property
     def accounts(self) -> tuple[str, ...]:
         """Address of each member's account, by roster index."""
-        return tuple(member.account for member in self._members)
+        return tuple(member.account for member in self.members)
 
     @property
     def names(self) -> tuple[str, ...]:
         """Of the members, by roster index."""
-        return tuple(member.name for member in self._members)
+        return tuple(member.name for member in self.members)
 
     @property
     def signers(self) -> tuple[str, ...]:
         """Address of each member's signer, by roster index, also of those who are gone."""
-        return tuple(member.signer for member in self._members)
+        return tuple(member.signer for member in self.members)
 
     def is_active(self, index: int) -> bool:
         """Whether the member with this index is on the newest roster."""
-        return index < len(self._members) and bool(self._active >> index & 1)
+        return index < len(self.members) and bool(self._active >> index & 1)
 
     def roster_of(self, config: bytes, place: tuple[int, int]) -> KnownRoster | None:
         """The roster with this config digest; None if there was none yet at this place of the chain."""
@@ -101,7 +108,7 @@ class RegistryAudit(Replay):
         self._close("the last change")
         if self._allowance is not None:
             self._note_unused()
-        self.notebook.checked.members = len(self._members)
+        self.notebook.checked.members = len(self.members)
         if not self.rosters:
             self.notebook.note("roster.missing", "the registry's events tell of no roster")
             return
@@ -120,12 +127,12 @@ class RegistryAudit(Replay):
             self._expect_stored(name, value)
         found = to_checksum_address(self.stored("successor"))
         self.notebook.expect("roster.storage", "successor in the registry's storage", self._successor, found)
-        if self._expect_stored("memberCount", len(self._members)):
+        if self._expect_stored("memberCount", len(self.members)):
             self._compare_members()
         self._check_roster_code(roster)
 
     def _compare_members(self) -> None:
-        for index, member in enumerate(self._members):
+        for index, member in enumerate(self.members):
             account, signer, *rest = self.stored("member", index)
             found = Entry(to_checksum_address(account), to_checksum_address(signer), *rest)
             self.notebook.expect("roster.member", f"member {index} in storage", member, found)
@@ -153,7 +160,7 @@ class RegistryAudit(Replay):
 
     def _check_account(self, event: Event, what: str, index: int, build: Callable[[bytes], Approval]) -> None:
         given, _ = self._given(event, "Authorised", what, build)
-        if given is None or index >= len(self._members):
+        if given is None or index >= len(self.members):
             return
         self.notebook.expect("roster.approval", f"who allowed {what}", index, given.values["index"])
         signature = given.values["signature"]
@@ -180,7 +187,7 @@ class RegistryAudit(Replay):
     # What was done.
 
     def _on_admitted(self, event: Event) -> None:
-        index, values = len(self._members), event.values
+        index, values = len(self.members), event.values
         entry = Entry(
             account=to_checksum_address(values["account"]),
             signer=to_checksum_address(values["signer"]),
@@ -197,7 +204,7 @@ class RegistryAudit(Replay):
             self._check_approval(event, what, lambda config: Admission(config, *fields))
             self._begin(event)
         if self.notebook.expect("roster.member", "the index of an admitted member", index, values["index"]):
-            self._members.append(entry)
+            self.members.append(entry)
             self._active |= 1 << index
 
     def _on_removed(self, event: Event) -> None:
@@ -229,8 +236,8 @@ class RegistryAudit(Replay):
         if now < self._rotated_at.get(index, 0) + ROTATION_PERIOD_SECONDS:
             self.notebook.note("roster.rotation", f"member {index} rotated its keys twice within a day")
         self._rotated_at[index] = now
-        entry = self._members[index]
-        self._members[index] = replace(
+        entry = self.members[index]
+        self.members[index] = replace(
             entry, account=account, signer=signer, peer_id=values["peerId"], net_address=values["netAddress"]
         )
 
@@ -251,7 +258,7 @@ class RegistryAudit(Replay):
         if self.rosters:
             self._check_delay(event)
             self._begin(event)
-        self._spec_digest = keccak(spec)
+        self.spec, self._spec_digest = bytes(spec), keccak(spec)
         self._training_rounds = _training_rounds(spec)
         if self._training_rounds is None:
             self.notebook.note("spec.unreadable", "the published spec names no number of rounds")
@@ -293,7 +300,7 @@ class RegistryAudit(Replay):
         if not MIN_MEMBERS <= count <= MAX_ACTIVE:
             self.notebook.note("roster.size", f"roster {version} has {count} active members")
         signers = tuple(
-            member.signer if self.is_active(index) else ZERO_ADDRESS for index, member in enumerate(self._members)
+            member.signer if self.is_active(index) else ZERO_ADDRESS for index, member in enumerate(self.members)
         )
         self._check_entries(version)
         quorum = 2 * count // 3 + 1
@@ -303,6 +310,8 @@ class RegistryAudit(Replay):
         expect("roster.active", f"the active members of roster {version}", self._active, found["activeBitmap"])
         digest = compute_config_digest(self._chain_id, self.address, version, signers, quorum, self._spec_digest)
         expect("roster.config", f"the config digest of roster {version}", digest, found["configDigest"])
+        if version == 1:
+            self.fingerprint = compute_fingerprint(self._chain_id, self._contracts, self.members, self._spec_digest)
         self.rosters[digest] = KnownRoster(
             version=version,
             signers=signers,
@@ -316,7 +325,7 @@ class RegistryAudit(Replay):
             self.notebook.note("spec.unreadable", f"no event tells of the spec of roster {version}")
 
     def _check_entries(self, version: int) -> None:
-        active = [member for index, member in enumerate(self._members) if self.is_active(index)]
+        active = [member for index, member in enumerate(self.members) if self.is_active(index)]
         for name in ("account", "signer", "name", "peer_id"):
             values = [getattr(member, name) for member in active]
             if len(set(values)) < len(values) or not all(values) or ZERO_ADDRESS in values:

@@ -12,11 +12,22 @@ from eth_utils.address import to_checksum_address
 
 from ledger.connection import Connection, Key
 from ledger.cursor import START, Position, Step, advance
-from ledger.errors import ChainUnavailable, InvalidRoster, NoContract, ResultConflict, Reverted, TransactionFailed
+from ledger.errors import (
+    ChainUnavailable,
+    InvalidRoster,
+    NoContract,
+    ResultConflict,
+    Reverted,
+    TransactionFailed,
+    UnprovenRegistry,
+    WrongFingerprint,
+)
 from ledger.finality import INSTANT, Finality
+from ledger.model_state import Entry
 from ledger.periods import ROSTER_ABI, SPEC_TOPIC, Period, Periods
 from ledger.rewards import pack_scores, unpack_scores
-from ledger.types import Member, Roster, RoundRecord, RoundResult, RoundState, VaultTerms
+from ledger.types import Roster, RoundRecord, RoundResult, RoundState, VaultTerms
+from ledger.verified_registry import VerifiedRegistry, member_of, verify_registry
 
 RESULT_ABI: Final = "(uint64,uint8,uint8,bytes32,bytes32,uint256,bytes32,bytes32,bytes32,bytes32,uint128)"
 RECORDED_TOPIC: Final = keccak(f"RoundRecorded(uint64,bytes32,{RESULT_ABI},bytes,uint256,bytes)".encode())
@@ -39,6 +50,7 @@ class LedgerClient:
         expect_chain_id: chain id that the endpoint has to serve, if known.
         first_block: no event of the deployment is older; spares long chains the search.
         finality: which blocks count as final.
+        fingerprint: of the consortium, if known; else the first one that is seen is expected from then on.
 
     Raises:
         ChainUnavailable: the endpoint does not answer as a chain does.
@@ -54,6 +66,7 @@ class LedgerClient:
         expect_chain_id: int | None = None,
         first_block: int = 0,
         finality: Finality = INSTANT,
+        fingerprint: bytes = b"",
     ) -> None:
         self._connection = Connection(rpc_url, expect_chain_id)
         self._registry = self._connection.contract("MemberRegistry", registry)
@@ -62,6 +75,8 @@ class LedgerClient:
         self._first_block = first_block
         self._finality = finality
         self._periods = Periods(self._connection, self._registry, self._ledger, first_block)
+        self._fingerprint = fingerprint
+        self._configs: tuple[bytes, ...] = ()  # of the rosters that were proven, oldest first
         self._round_seen = (0, first_block)  # a round, and the block that recorded it
         self._signers: dict[bytes, tuple[str, ...]] = {}  # by config digest, which binds them
 
@@ -98,7 +113,7 @@ class LedgerClient:
                 version=self.roster_version(),
                 config_digest=config,
                 quorum=int(self._read(self._registry, "quorum")),
-                members=tuple(_member(index, entry) for index, entry in enumerate(entries)),
+                members=tuple(member_of(index, Entry(*entry)) for index, entry in enumerate(entries)),
                 spec=self._spec(),
                 registry=self._registry.address,
                 ledger=self._ledger.address,
@@ -109,9 +124,31 @@ class LedgerClient:
         except ValueError as error:
             raise InvalidRoster(f"the registry's roster cannot be used: {error}") from error
 
+    def verified(self) -> VerifiedRegistry:
+        """The registry as signatures prove it, for whom it is not enough that the endpoint says so.
+
+        Raises:
+            UnprovenRegistry: they do not.
+            WrongFingerprint: it is another consortium's.
+        """
+        found = verify_registry(self._connection, self._registry.address, self._first_block)
+        if self._fingerprint and found.fingerprint != self._fingerprint:
+            raise WrongFingerprint(self._fingerprint, found.fingerprint)
+        self._fingerprint, self._configs = found.fingerprint, found.configs
+        return found
+
     def periods(self) -> tuple[Period, ...]:
-        """Every version of roster and spec up to the newest final block, oldest first."""
-        return self._periods.until(self._connection.block_number(self._finality))
+        """Every version of roster and spec up to the newest final block, oldest first, each of them proven.
+
+        Raises:
+            UnprovenRegistry: a roster is not.
+            WrongFingerprint: the registry is another consortium's.
+        """
+        found = self._periods.until(self._connection.block_number(self._finality))
+        configs = tuple(period.config for period in found)
+        if self._configs[: len(configs)] != configs and self.verified().configs[: len(configs)] != configs:
+            raise UnprovenRegistry("its events tell of other rosters each time that they are asked for")
+        return found
 
     def signers_of(self, config: bytes) -> tuple[str, ...]:
         """The signers of the roster with this config digest, by roster index, the zero address where a member is gone.
@@ -378,12 +415,6 @@ def _decoded(types: list[str], log: Mapping[str, Any]) -> tuple[Any, ...]:
         return tuple(decode(types, bytes(log["data"])))
     except (DecodingError, ValueError, TypeError) as error:
         raise ChainUnavailable(f"an event cannot be read: {error}") from error
-
-
-def _member(index: int, entry: Sequence[Any]) -> Member:
-    account, signer, name, peer_id, net_address = entry
-    host, port = Member.split_net_address(net_address)
-    return Member(index, account, signer, name, bytes(peer_id).decode("ascii"), host, port)
 
 
 def _data_of(call: Any) -> str:

@@ -126,6 +126,32 @@ class InvalidRoster(LedgerError):
     """The registry holds what no deployment by this package writes: text or addresses that are none."""
 
 
+class UnprovenRegistry(LedgerError):
+    """What the endpoint shows of the registry is not proven by the signatures that every change needs."""
+
+    def __init__(self, finding: str) -> None:
+        super().__init__(
+            f"the endpoint's registry is not proven: {finding}; nothing of it is believed: name another endpoint, and "
+            "run mycelia audit against this one"
+        )
+
+
+class WrongFingerprint(LedgerError):
+    """The endpoint shows a consortium with other founders, another task or other contracts.
+
+    Attributes:
+        expected, found: fingerprints, 32 bytes.
+    """
+
+    def __init__(self, expected: bytes, found: bytes) -> None:
+        super().__init__(
+            f"the endpoint shows a consortium with the fingerprint 0x{found.hex()}, expected 0x{expected.hex()}: "
+            "compare ledger.registry and ledger.fingerprint with the other members', or name another endpoint"
+        )
+        self.expected = expected
+        self.found = found
+
+
 class ForgedReport(LedgerError):
     """A signed report that its signer did not sign."""
 

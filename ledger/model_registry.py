@@ -233,7 +233,12 @@ def _check_entry(index: int, entry: Entry) -> None:
         raise Reverted("ZeroSigner", {"index": index})
     _check_length("NameLengthOutOfRange", index, entry.name.encode(), MAX_NAME_BYTES)
     _check_length("PeerIdLengthOutOfRange", index, entry.peer_id, MAX_PEER_ID_BYTES)
-    _check_length("NetAddressLengthOutOfRange", index, entry.net_address.encode(), MAX_NET_ADDRESS_BYTES)
+    address = entry.net_address.encode()
+    _check_length("NetAddressLengthOutOfRange", index, address, MAX_NET_ADDRESS_BYTES)
+    if not entry.peer_id.isalnum():
+        raise Reverted("PeerIdNotAlphanumeric", {"index": index})
+    if not all(0x20 < byte < 0x7F for byte in address):
+        raise Reverted("NetAddressNotPrintable", {"index": index})
 
 
 def _check_length(error: str, index: int, data: bytes, limit: int) -> None:

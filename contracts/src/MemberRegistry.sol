@@ -41,6 +41,10 @@ contract MemberRegistry is IMemberRegistry, EIP712 {
     uint256 private constant MAX_PEER_ID_BYTES = 128;
     uint256 private constant MAX_NET_ADDRESS_BYTES = 255;
 
+    /// @dev Sets of ASCII characters, a bit for each code: 0-9, A-Z and a-z; and 0x21 to 0x7e.
+    uint256 private constant ALPHANUMERIC = 0x07fffffe07fffffe03ff000000000000;
+    uint256 private constant VISIBLE = 0x7ffffffffffffffffffffffe00000000;
+
     /// @inheritdoc IMemberRegistry
     address public immutable ledger;
 
@@ -308,6 +312,16 @@ contract MemberRegistry is IMemberRegistry, EIP712 {
         if (length == 0 || length > MAX_PEER_ID_BYTES) revert PeerIdLengthOutOfRange(index, length);
         length = bytes(entry.netAddress).length;
         if (length == 0 || length > MAX_NET_ADDRESS_BYTES) revert NetAddressLengthOutOfRange(index, length);
+        if (!_isMadeOf(ALPHANUMERIC, entry.peerId)) revert PeerIdNotAlphanumeric(index);
+        if (!_isMadeOf(VISIBLE, bytes(entry.netAddress))) revert NetAddressNotPrintable(index);
+    }
+
+    /// @dev A member changes both alone: bytes that others cannot read as text would keep all of them from reading on.
+    function _isMadeOf(uint256 characters, bytes memory text) private pure returns (bool) {
+        for (uint256 place; place < text.length; ++place) {
+            if ((characters >> uint8(text[place])) & 1 == 0) return false;
+        }
+        return true;
     }
 
     function _checkDistinct(uint256 index, Member memory entry, Member memory other) private pure {

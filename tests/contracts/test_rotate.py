@@ -14,6 +14,11 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "no account": ({"account": ZERO_ADDRESS}, "ZeroAccount"),
     "no signer": ({"signer": ZERO_ADDRESS}, "ZeroSigner"),
     "no PeerID": ({"peer_id": b""}, "PeerIdLengthOutOfRange"),
+    "PeerID with a space": ({"peer_id": b"12D3 KooW"}, "PeerIdNotAlphanumeric"),
+    "PeerID that is no text": ({"peer_id": b"12D3\xff"}, "PeerIdNotAlphanumeric"),
+    "address with a space": ({"net_address": "10.0.0.1 :1"}, "NetAddressNotPrintable"),
+    "address with a control character": ({"net_address": "10.0.0.1:1\x7f"}, "NetAddressNotPrintable"),
+    "address with an umlaut": ({"net_address": "m\u00fcnchen:1"}, "NetAddressNotPrintable"),
     "long address": ({"net_address": "h" * 256}, "NetAddressLengthOutOfRange"),
     "another's account": ({"account": entries(5)[0].account}, "DuplicateAccount"),
     "another's signer": ({"signer": entries(5)[4].signer}, "DuplicateSigner"),
@@ -25,6 +30,18 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
 def test_a_wrong_entry_is_refused(scene: Scene, case: str) -> None:
     changes, error = WRONG[case]
     assert scene.refused("registry", "rotate", *scene.rotation(2, **changes)).name == error
+
+
+@pytest.mark.parametrize("byte", b"/:@[`{")
+def test_the_neighbours_of_letters_and_digits_are_none(scene: Scene, byte: int) -> None:
+    refusal = scene.refused("registry", "rotate", *scene.rotation(2, peer_id=bytes([byte])))
+    assert refusal == Refusal("PeerIdNotAlphanumeric", (2,))
+
+
+def test_every_letter_digit_and_visible_sign_is_taken(scene: Scene) -> None:
+    visible = bytes(range(0x21, 0x7F))
+    alphanumeric = bytes(byte for byte in visible if bytes([byte]).isalnum())
+    scene.accepted("registry", "rotate", *scene.rotation(2, peer_id=alphanumeric, net_address=visible.decode()))
 
 
 @pytest.mark.parametrize("key", ["signer 2", "account 1", "rotated account 2", "stranger"])

@@ -220,7 +220,7 @@ contract Handler {
         index %= 4;
         address account = registry.accountAt(index);
         address signer = VM.addr(_signerKey(index) + 100 * (1 + uint256(salt % 3)));
-        bytes memory peerId = abi.encode(index, salt);
+        bytes memory peerId = abi.encodePacked(bytes1(uint8(48 + index)), bytes1(uint8(97 + (salt % 26))));
         bytes32 fields = keccak256(
             abi.encode(
                 ROTATION,
@@ -312,7 +312,8 @@ contract Handler {
 
     function _entry(uint256 index) private pure returns (Member memory) {
         bytes memory name = abi.encodePacked("member ", bytes1(uint8(48 + index)));
-        return Member(VM.addr(1000 + index), VM.addr(_signerKey(index)), string(name), name, "host:1");
+        bytes memory peerId = abi.encodePacked("peer", bytes1(uint8(48 + index)));
+        return Member(VM.addr(1000 + index), VM.addr(_signerKey(index)), string(name), peerId, "host:1");
     }
 
     function _signerKey(uint256 index) private pure returns (uint256) {

@@ -51,6 +51,12 @@ interface IMemberRegistry is IQuorum {
     /// @notice The network address of member `index` is empty or longer than 255 bytes.
     error NetAddressLengthOutOfRange(uint256 index, uint256 found);
 
+    /// @notice The PeerID of member `index` has other bytes than ASCII letters and digits.
+    error PeerIdNotAlphanumeric(uint256 index);
+
+    /// @notice The network address of member `index` has other bytes than visible ASCII characters.
+    error NetAddressNotPrintable(uint256 index);
+
     /// @notice Member `index` would have the name of another active member.
     error DuplicateName(uint256 index, string name);
 
