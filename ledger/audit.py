@@ -88,7 +88,7 @@ def audit_trail(
             notebook.note("dispute.echo", told)
         seen = {"members": _summaries(members, rounds, vault), "funded_wei": vault.funded_wei}
         seen |= {"surplus_wei": vault.surplus_wei, "config": members.newest_config(END)}
-        seen["asset"] = deployment.asset
+        seen |= {"asset": deployment.asset, "fingerprint": members.fingerprint}
         seen["curves"] = Curves(rounds.scored.points, rounds.earned.points, vault.paid.points)
     trail.confirm()
     return notebook.report(

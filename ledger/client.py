@@ -134,6 +134,8 @@ class LedgerClient:
         found = verify_registry(self._connection, self._registry.address, self._first_block)
         if self._fingerprint and found.fingerprint != self._fingerprint:
             raise WrongFingerprint(self._fingerprint, found.fingerprint)
+        if (found.roster.ledger, found.roster.vault) != self.addresses[1:]:
+            raise UnprovenRegistry("it answers with another ledger or vault than the registry's code names")
         self._fingerprint, self._configs = found.fingerprint, found.configs
         return found
 

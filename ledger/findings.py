@@ -266,6 +266,7 @@ class AuditReport:
         surplus_wei: what the vault holds beyond what its events explain: anybody can send coins there.
         asset: the token that the vault pays in; the zero address for the chain's own coin.
         config: config digest of the newest roster, by which members can say whether it is theirs.
+        fingerprint: of the consortium, by which they can say whether its founders are theirs.
     """
 
     ok: bool
@@ -282,6 +283,7 @@ class AuditReport:
     surplus_wei: int = 0
     asset: str = ZERO_ADDRESS
     config: bytes = b""
+    fingerprint: bytes = b""
 
     def as_json(self) -> dict[str, Any]:
         """The report as JSON values."""
@@ -298,6 +300,7 @@ class AuditReport:
                 name: "0x" + keccak(artifacts.load(name).deployed_bytecode).hex() for name in artifacts.NAMES
             },
             "config": "0x" + self.config.hex(),
+            "fingerprint": "0x" + self.fingerprint.hex(),
             "asset": self.asset,
             "funded_wei": self.funded_wei,
             "surplus_wei": self.surplus_wei,

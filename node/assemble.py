@@ -63,9 +63,14 @@ def assemble(folder: Path, config: Config, keys: Keys, pauses: Callable[[int, st
     """
     chain = config.ledger
     client = LedgerClient(
-        chain.rpc, chain.registry, expect_chain_id=chain.chain_id, finality=Finality.parse(chain.finality)
+        chain.rpc,
+        chain.registry,
+        expect_chain_id=chain.chain_id,
+        finality=Finality.parse(chain.finality),
+        fingerprint=bytes.fromhex(chain.fingerprint.removeprefix("0x")),
     )
-    roster = client.roster()
+    proven = client.verified()
+    roster = proven.roster
     plan = plan_of(client.periods())
     spec = plan[-1].spec if plan else _spec(roster)  # nothing of it may be final yet
     committee = Committee(roster.config_digest, tuple(bytes.fromhex(signer[2:]) for signer in roster.signers), spec)
@@ -80,7 +85,7 @@ def assemble(folder: Path, config: Config, keys: Keys, pauses: Callable[[int, st
         raise TaskError("the task's starting model is not the one that the consortium agreed on")
     store = Store(folder / STORE_FILE)
     try:
-        store.belong_to(client.deployment)
+        store.belong_to(f"{client.deployment}, fingerprint 0x{proven.fingerprint.hex()}")
     except StoreError:
         store.close()
         raise

@@ -145,6 +145,7 @@ class _FilesAudit:
 
 def _print_summary(report: dict[str, Any]) -> None:
     print(f"registry {report['registry']} on chain {report['chain_id']}, up to block {report['block']}")
+    print(f"fingerprint {report['fingerprint']}")
     for name, count in report["checked"].items():
         print(f"{name:<12}{count:>24}")
     for round_id, member, reason in report.get("faults", ()):

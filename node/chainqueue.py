@@ -16,7 +16,7 @@ from gossip.results import scores_digest
 from gossip.values import RoundResult as AgreedResult
 from ledger.books import Newest, newest
 from ledger.client import LedgerClient
-from ledger.errors import LedgerError
+from ledger.errors import LedgerError, UnprovenRegistry, WrongFingerprint
 from ledger.periods import Period
 from ledger.types import Roster, RoundResult, bitmap_of
 from node.store import Store
@@ -48,6 +48,7 @@ class ChainQueue:
         self._waiting_since: dict[int, float] = {}
         self._sent: dict[int, str] = {}  # transactions of this process by round, until they are final
         self._limiter = trio.CapacityLimiter(_CLIENT_THREADS)
+        self._doubted = ""
 
     @property
     def has_pending(self) -> bool:
@@ -82,11 +83,16 @@ class ChainQueue:
             return 0
 
     async def newer_roster(self, version: int) -> Roster | None:
-        """The registry's roster if it is another one than that of `version`; None too if it does not answer."""
+        """The registry's roster if it is another one than that of `version`; None too if it does not answer, or shows
+        what the members' signatures do not prove.
+        """
         try:
             if await self._call(self._client.roster_version) == version:
                 return None
-            return await self._call(self._client.roster)
+            return (await self._call(self._client.verified)).roster
+        except (UnprovenRegistry, WrongFingerprint) as error:
+            self._doubt(str(error))
+            return None
         except LedgerError as error:
             log.debug("registry.unavailable", reason=str(error))
             return None
@@ -98,9 +104,17 @@ class ChainQueue:
         try:
             rounds = await self._call(self._client.final_round)
             return rounds, await self._call(self._client.periods)
+        except (UnprovenRegistry, WrongFingerprint) as error:
+            self._doubt(str(error))
+            return None
         except LedgerError as error:
             log.debug("ledger.silent", reason=str(error))
             return None
+
+    def _doubt(self, reason: str) -> None:
+        if reason != self._doubted:
+            self._doubted = reason
+            log.warning("registry.unproven", reason=reason)
 
     async def newest_result(self) -> Newest | None:
         """The last round that is recorded for good, and what follows from all of them; None while there is none.

@@ -88,6 +88,7 @@ def deploy(
     gas_ether: float | None,
 ) -> None:
     """Deploy the contracts, fund the vault for every round, print the registry."""
+    from ledger.client import LedgerClient
     from ledger.devchain import DEV_KEYS
     from node.builtin import make_spec
     from node.tasks import load_task
@@ -99,7 +100,10 @@ def deploy(
     config = load_config(task_from)
     task = load_task(config.node.task, dict(config.node.options), task_from)
     deployer = DEV_KEYS[0] if key is None else read_hex_key(key)
-    print(deploy_for(roster, rpc, deployer, make_spec(task, rounds), vault, gas_wei))
+    registry = deploy_for(roster, rpc, deployer, make_spec(task, rounds), vault, gas_wei)
+    fingerprint = LedgerClient(rpc, registry).verified().fingerprint
+    print(f'every member writes into mycelia.toml, [ledger]: fingerprint = "0x{fingerprint.hex()}"', file=sys.stderr)
+    print(registry)
 
 
 def deploy_for(

@@ -60,6 +60,7 @@ class LedgerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     rpc: str = ""
     registry: str = ""
     chain_id: int | None = None
+    fingerprint: str = ""
     finality: str = "instant"
 
 
@@ -100,6 +101,7 @@ _REMARKS = {
     "node.linger_seconds": "that a finished node waits for members that have not finished",
     "node.relay": "members that cannot reach each other may do so through this node",
     "ledger": "the chain, and the registry that names everything else",
+    "ledger.fingerprint": "of the consortium, as the other members read it; empty: as first seen",
     "ledger.finality": "which blocks count as final: instant, confirmations:k, safe, or finalized",
     "gossip": "how long to wait for what, in seconds",
 }
@@ -286,6 +288,10 @@ _RANGES: dict[str, _Range] = {
     "ledger.registry": (
         lambda address: not address or _is_address(address),
         "0x and 40 hex digits whose capitals are all, none, or the checksum's",
+    ),
+    "ledger.fingerprint": (
+        lambda text: not text or re.fullmatch("0x[0-9a-fA-F]{64}", text) is not None,
+        "0x and 64 hex digits, as mycelia doctor shows it",
     ),
     "ledger.finality": (_is_finality, finality.RULE),
     **{f"gossip.{key}": _POSITIVE for key in GossipConfig.__struct_fields__},

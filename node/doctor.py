@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from gossip.transport import CannotListen, PortTaken
-from ledger.errors import LedgerError, NoContract
+from ledger.errors import LedgerError, NoContract, UnprovenRegistry, WrongFingerprint
 from node.config import Config, load_config
 from node.errors import ConfigError
 from node.keys import ACCOUNT_FILE, NODE_FILE, SIGNER_FILE, Keys, find_member, load_keys
@@ -167,7 +167,8 @@ def check_chain(config: Config) -> Generator[Finding, None, tuple[LedgerClient |
             yield Finding("chain", FAILURE, f"ledger.{name} is empty", f"set it in mycelia.toml, or give --{name}")
             return None, None
     try:
-        client = LedgerClient(rpc, registry, expect_chain_id=config.ledger.chain_id)
+        known = bytes.fromhex(config.ledger.fingerprint.removeprefix("0x"))
+        client = LedgerClient(rpc, registry, expect_chain_id=config.ledger.chain_id, fingerprint=known)
         age = time.time() - client.block_timestamp()
     except NoContract as error:
         yield Finding("chain", OK, f"{rpc} answers")
@@ -180,10 +181,21 @@ def check_chain(config: Config) -> Generator[Finding, None, tuple[LedgerClient |
     yield Finding("chain", OK, f"{rpc} serves chain {client.chain_id}, newest block {age:.0f} s old")
     yield Finding("contract codes", OK, f"registry, ledger and vault are this version's, registry {registry}")
     try:
-        return client, client.roster()
-    except LedgerError as error:
-        yield Finding("roster", FAILURE, str(error), "ask who deployed the registry")
+        proven = client.verified()
+    except (UnprovenRegistry, WrongFingerprint) as error:
+        found, _, todo = str(error).partition(": ")
+        yield Finding("members", FAILURE, found, todo)
         return None, None
+    except LedgerError as error:
+        yield Finding("members", FAILURE, str(error), "ask who deployed the registry")
+        return None, None
+    found = f"each change of the {len(proven.configs)} rosters is signed; fingerprint 0x{proven.fingerprint.hex()}"
+    if known:
+        yield Finding("members", OK, f"{found}, as configured")
+    else:
+        todo = "compare it with what another member reads, say by telephone, and set ledger.fingerprint to it"
+        yield Finding("members", WARNING, found, todo)
+    return client, proven.roster
 
 
 def check_entry(config: Config, keys: Keys, client: LedgerClient, roster: Roster) -> Iterator[Finding]:

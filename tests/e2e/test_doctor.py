@@ -194,6 +194,23 @@ def test_registry_without_its_code_is_named(home: Path, examine: Examine) -> Non
     assert (found["chain"]["state"], found["contract codes"]["state"]) == ("ok", "failure")
 
 
+def test_members_are_proven_and_the_number_to_compare_is_shown(home: Path, examine: Examine) -> None:
+    found = examine(home)["members"]
+    assert found["state"] == "warning"
+    assert found["todo"].startswith("compare it with what another member reads")
+    fingerprint = found["found"].split()[-1]
+    change(home, 'fingerprint = ""', f'fingerprint = "{fingerprint}"')
+    assert examine(home)["members"]["state"] == "ok"
+
+
+def test_another_consortium_than_the_configured_one_is_named(home: Path, examine: Examine) -> None:
+    change(home, 'fingerprint = ""', f'fingerprint = "0x{"11" * 32}"')
+    found = examine(home)
+    assert found["members"]["state"] == "failure"
+    assert "expected 0x1111" in found["members"]["found"]
+    assert found["peers"]["state"] == "skipped"
+
+
 def test_keys_that_the_registry_does_not_know_are_named(home: Path, consortium: Path, examine: Examine) -> None:
     shutil.copy(consortium / "south" / "node.key", home / "node.key")
     assert examine(home)["registry entry"]["state"] == "failure"

@@ -12,10 +12,11 @@ import pytest
 from ledger.books import compute_books, compute_history
 from ledger.client import LedgerClient
 from ledger.devchain import DevChain, DevServer
+from ledger.errors import UnprovenRegistry, WrongFingerprint
 from ledger.types import RoundState
 from node import cli
 from tests.helpers.chain import TERMS
-from tests.helpers.lying_proxy import Lie, LyingProxy, honest, lying_proxy, on_answer
+from tests.helpers.lying_proxy import Lie, LyingProxy, honest, lying_proxy, on_answer, on_event
 from tests.helpers.storm import Storm, raise_storm
 
 pytestmark = pytest.mark.network
@@ -42,8 +43,9 @@ def proxy(storm: Storm) -> Iterator[LyingProxy]:
 
 
 @pytest.fixture
-def client(proxy: LyingProxy, storm: Storm) -> LedgerClient:
-    return LedgerClient(proxy.url, storm.state.addresses["registry"])
+def client(proxy: LyingProxy, storm: Storm) -> Iterator[LedgerClient]:
+    yield LedgerClient(proxy.url, storm.state.addresses["registry"])
+    proxy.lie = honest
 
 
 @pytest.fixture
@@ -75,6 +77,38 @@ def test_rosters_are_told_with_what_the_ledger_held_when_they_came(client: Ledge
     ]
     assert len({period.recorded for period in periods}) > 2
     assert client.periods() == periods
+
+
+UNSIGNED: Lie = on_event("MemberRegistry", "Authorised", lambda values: values.update(signature=b""))
+"""A member rotated its keys, as the endpoint says, and never signed that."""
+
+
+def test_a_roster_is_believed_once_its_changes_are_signed(client: LedgerClient, proxy: LyingProxy) -> None:
+    proxy.lie = UNSIGNED
+    for read in (client.verified, client.periods):
+        with pytest.raises(UnprovenRegistry, match="name another endpoint, and run mycelia audit"):
+            read()
+    proxy.lie = honest
+    assert client.periods()[-1].config == client.verified().roster.config_digest
+
+
+def test_an_endpoint_that_shows_another_founder_is_believed_no_more(
+    proxy: LyingProxy, storm: Storm, client: LedgerClient
+) -> None:
+    true = client.verified()
+    peer_id = true.roster.members[3].peer_id.encode()
+
+    def lie(method: str, params: list[Any], answer: Any) -> Any:
+        return json.loads(json.dumps(answer).replace(peer_id.hex(), (peer_id[:-1] + b"Z").hex()))
+
+    proxy.lie = lie
+    with pytest.raises(WrongFingerprint, match=r"compare ledger\.registry and ledger\.fingerprint"):
+        client.verified()
+    pinned = LedgerClient(proxy.url, storm.state.addresses["registry"], fingerprint=true.fingerprint)
+    with pytest.raises(WrongFingerprint):
+        pinned.periods()
+    proxy.lie = honest
+    assert client.verified() == pinned.verified() == true
 
 
 def test_everything_fits_in_a_storm(mycelia: Mycelia) -> None:

@@ -139,7 +139,7 @@ def _change_and_leave(storm: Storm) -> None:
 class Shown:
     """The storm's chain as an endpoint shows it that tells this lie, without a socket."""
 
-    def __init__(self, storm: Storm) -> None:
+    def __init__(self, storm: Scene) -> None:
         self._truth = DevChain(lambda: 0.0, storm.chain.tester)
         self._known: dict[str, str] = {}
         self.registry = storm.state.addresses["registry"]

@@ -6,10 +6,11 @@ from typing import Any
 
 import msgspec
 import pytest
+import structlog
 import trio
 
 from gossip.values import RoundResult
-from ledger.errors import ChainUnavailable, ResultConflict
+from ledger.errors import ChainUnavailable, ResultConflict, UnprovenRegistry
 from node import chainqueue
 from node.chainqueue import ChainQueue
 from node.store import Store
@@ -194,3 +195,30 @@ def test_another_result_on_the_ledger_is_told_and_ours_is_kept(store: Store) -> 
     assert [waiting for waiting, _ in states] == [1]
     assert "round 0 is recorded with result" in str(states[0][1])
     assert store.pending_results()
+
+
+def test_a_roster_that_is_not_proven_is_none_and_is_told_of_once(store: Store) -> None:
+    class Liar:
+        def roster_version(self) -> int:
+            return 2
+
+        def final_round(self) -> int:
+            return 0
+
+        def verified(self) -> Any:
+            raise UnprovenRegistry("member 1 signed nothing")
+
+        periods = verified
+
+    liar: Any = Liar()
+    told: list[str] = []
+
+    async def ask() -> None:
+        chain = ChainQueue(liar, store, bytes(32), 0, 4)
+        with structlog.testing.capture_logs() as logs:
+            assert [await chain.newer_roster(1), await chain.rosters(), await chain.newer_roster(1)] == [None] * 3
+        told.extend(entry["reason"] for entry in logs if entry["event"] == "registry.unproven")
+
+    trio.run(ask)
+    assert len(told) == 1
+    assert "member 1 signed nothing" in told[0]
