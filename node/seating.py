@@ -82,6 +82,10 @@ class Seating:
         me = committee.keys.index(self._signer)
         return replace(self._identity, me=me, committee=committee, plan=self.plan)
 
+    def first_round(self) -> int:
+        """The first round that this member takes part in, as far as is known."""
+        return min(committee.first_round for committee in self.plan if self._signer in committee.keys)
+
     def last_round(self, round_id: int) -> int:
         """The last round of the task that a round is part of."""
         return self.committee_of(round_id).spec.closing_round
