@@ -12,13 +12,13 @@ import structlog
 import trio
 
 from gossip.messages import MAX_HISTORY
-from gossip.results import scores_digest
 from gossip.values import RoundResult as AgreedResult
 from ledger.books import Newest, newest
 from ledger.client import LedgerClient
 from ledger.errors import LedgerError, UnprovenRegistry, WrongFingerprint
 from ledger.periods import Period
-from ledger.types import Roster, RoundResult, bitmap_of
+from ledger.types import Roster, bitmap_of
+from node.conversions import ledger_result
 from node.store import Store
 
 log = structlog.get_logger()
@@ -163,20 +163,3 @@ class ChainQueue:
 
 def _decoded(data: bytes) -> tuple[AgreedResult, Signatures]:
     return msgspec.msgpack.decode(data, type=tuple[AgreedResult, Signatures])
-
-
-def ledger_result(agreed: AgreedResult) -> RoundResult:
-    """The agreed result in the ledger's words."""
-    return RoundResult(
-        round=agreed.round,
-        kind=agreed.kind,
-        outcome=agreed.outcome,
-        previous=agreed.previous,
-        config=agreed.config,
-        dealers=agreed.dealers,
-        model=agreed.model,
-        deals=agreed.deals,
-        scores=scores_digest(agreed.scores),
-        rewards=agreed.rewards,
-        rewards_total=int.from_bytes(agreed.rewards_total, "big"),
-    )

@@ -39,14 +39,14 @@ class Door:
         self._node.reporter.connected(peer_id)
         member = self._node.admission.index_of(peer_id)
         if member is not None:
-            self._node.enqueue(PeerUp(member))
+            self._node.inbox.offer(PeerUp(member))
         self._node.send_summary(peer_id)
 
     def on_lost(self, peer_id: str) -> None:
         self._node.reporter.lost(peer_id)
         member = self._node.admission.index_of(peer_id)
         if member is not None:
-            self._node.enqueue(PeerDown(member))
+            self._node.inbox.offer(PeerDown(member))
 
     def on_gap(self, peer_id: str) -> None:
         self._node.send_summary(peer_id)
@@ -65,7 +65,7 @@ class Door:
                 for envelope in lacking:
                     node.transport.announce(encode_frame(envelope), to=peer_id)
         elif node.current is not None and self._is_news(peer_id, frame, node.current):
-            has_room = node.enqueue(Heard(frame))
+            has_room = node.inbox.offer(Heard(frame))
             if not has_room:
                 node.exchange.forget(frame)
 
@@ -131,9 +131,9 @@ class Door:
         round_id, dealer = msgspec.msgpack.decode(header, type=tuple[int, int])
         if round_id != node.round:
             return payload.discard()
-        event = await node.at_the_disk(lambda: node.workshop.accept_share(round_id, dealer, payload.take()))
+        event = await node.threads.at_the_disk(lambda: node.workshop.accept_share(round_id, dealer, payload.take()))
         if event is not None:
-            node.enqueue(event, round_id)
+            node.inbox.offer(event, round_id)
 
     async def find_blob(self, peer_id: str, digest: bytes) -> Source | None:
         """A member's own share, or what is public: models, revealed sums, shares complained about."""
@@ -142,9 +142,9 @@ class Door:
         holder = node.admission.index_of(peer_id)
         found: bytes | memoryview | None
         if own is not None and holder is not None and own[holder] == digest:
-            found = await node.at_the_vectors(partial(node.workshop.share_of, holder, digest))
+            found = await node.threads.at_the_vectors(partial(node.workshop.share_of, holder, digest))
         else:
-            found = await node.at_the_disk(partial(self._find_public, digest))
+            found = await node.threads.at_the_disk(partial(self._find_public, digest))
         return None if found is None else Stored(found)
 
     def _find_public(self, digest: bytes) -> bytes | memoryview | None:

@@ -13,11 +13,11 @@ from gossip.messages import MAX_HISTORY
 from gossip.results import is_signed
 from gossip.session import Identity, RoundStart
 from gossip.values import RoundResult
-from ledger import types as ledger
 from ledger.books import Newest
 from ledger.errors import BooksMismatch
-from ledger.types import SIGNATURE_BYTES, RoundRecord, members_of
+from ledger.types import SIGNATURE_BYTES, members_of
 from node.chainqueue import ChainQueue
+from node.conversions import agreed_result
 from node.plan import LEAD_ROUNDS, plan_of, rounds_to_wait_for
 
 LOOK_SECONDS: Final = 0.5
@@ -82,6 +82,10 @@ class Seating:
         me = committee.keys.index(self._signer)
         return replace(self._identity, me=me, committee=committee, plan=self.plan)
 
+    def first_round(self) -> int:
+        """The first round that this member takes part in, as far as is known."""
+        return min(committee.first_round for committee in self.plan if self._signer in committee.keys)
+
     def last_round(self, round_id: int) -> int:
         """The last round of the task that a round is part of."""
         return self.committee_of(round_id).spec.closing_round
@@ -112,21 +116,3 @@ class Seating:
         cumulative = tuple(wei.to_bytes(16, "big") for wei in newest.cumulative)
         history = tuple(map(agreed_result, newest.before[:MAX_HISTORY]))
         return RoundStart(result.round + 1, result.model, result, signatures, cumulative, history)
-
-
-def agreed_result(record: RoundRecord) -> RoundResult:
-    """A recorded result in the words in which members agree on it."""
-    result: ledger.RoundResult = record.result
-    return RoundResult(
-        round=result.round,
-        kind=result.kind,
-        outcome=result.outcome,
-        previous=result.previous,
-        config=result.config,
-        dealers=result.dealers,
-        model=result.model,
-        deals=result.deals,
-        scores=record.scores,
-        rewards=result.rewards,
-        rewards_total=result.rewards_total.to_bytes(16, "big"),
-    )

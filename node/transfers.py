@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
 from functools import partial
 
 import msgspec
 import trio
 
 from gossip.errors import PeerUnreachable, TransferRefused
+from gossip.events import Event, FetchPayload, FetchShare
 from gossip.messages import Complaint
 from gossip.session import Session
+from gossip.shamir import blob_size
 from gossip.transport.host import Transport
 from gossip.transport.payloads import Made
-from node.workshop import Share
+from node.inbox import Inbox
+from node.threads import Threads
+from node.workshop import Share, Workshop
 
 RETRY_SECONDS = 0.5
 """Before the same bytes are asked for, or offered, again."""
@@ -49,6 +54,57 @@ class Transfers:
                     continue
             await trio.sleep(RETRY_SECONDS)
         return None
+
+
+@dataclass
+class RoundTransfers:
+    """Pushes and fetches what rounds ask for; what arrives becomes an event.
+
+    Attributes:
+        others: places in the committee of the other members.
+        is_under_way: whether a round still is.
+    """
+
+    transfers: Transfers
+    workshop: Workshop
+    threads: Threads
+    inbox: Inbox
+    others: Callable[[], list[int]]
+    is_under_way: Callable[[int], bool]
+
+    async def push_shares(self, round_id: int) -> None:
+        """Give the others their shares of the own dealing."""
+        me = self.workshop.identity.me
+
+        def make() -> list[Share]:
+            return list(self.workshop.shares()) if self.workshop.start.round == round_id else []
+
+        shares = await self.threads.at_the_vectors(make)
+        await self.transfers.push_shares(round_id, me, shares, partial(self.is_under_way, round_id))
+
+    async def fetch_share(self, round_id: int, wanted: FetchShare) -> None:
+        """Have the own share of a dealing, from its dealer."""
+        dealer = wanted.dealer
+        size = blob_size(self.workshop.layout, dealer, self.workshop.identity.me)
+        accept = partial(self.workshop.accept_share, round_id, dealer)
+        await self._fetch(round_id, wanted.digest, size, [dealer], accept)
+
+    async def fetch_payload(self, round_id: int, wanted: FetchPayload) -> None:
+        """Have public bytes: from their holder, or from anybody; a share only from who complained about it."""
+        holder, what, index = wanted.holder, wanted.what, wanted.index
+        size = self.workshop.payload_bytes(what, index, holder)
+        others = [] if what == "share" else [member for member in self.others() if member != holder]
+        accept = partial(self.workshop.accept_payload, what, index, holder)
+        await self._fetch(round_id, wanted.digest, size, [holder, *others], accept)
+
+    async def _fetch(
+        self, round_id: int, name: bytes, size: int, members: list[int], accept: Callable[[bytes], Event | None]
+    ) -> None:
+        is_wanted = partial(self.is_under_way, round_id)
+        data = await self.transfers.fetch(name, size, members, is_wanted)
+        event = accept(data) if data is not None and is_wanted() else None
+        if event is not None:
+            await self.inbox.put(event, round_id)
 
 
 async def _push(push: Callable[[], Awaitable[None]], is_wanted: IsWanted) -> None:

@@ -6,7 +6,7 @@ import json
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -26,16 +26,6 @@ FIRST = ("ann", "ben", "cat", "dan")
 ROUNDS = 10_000
 """More than are ever made: the test ends when it has seen what it waits for."""
 LIMIT_SECONDS = 300.0
-
-
-@pytest.fixture
-def rpc(tmp_path: Path) -> Iterator[str]:
-    command = [*MYCELIA, "devchain", "--port", "0"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as chain:
-        assert chain.stdout is not None
-        yield json.loads(chain.stdout.readline())["rpc"]
-        chain.terminate()
-        assert chain.wait(10) == 0
 
 
 def test_members_join_and_are_removed_while_the_others_learn(tmp_path: Path, rpc: str) -> None:

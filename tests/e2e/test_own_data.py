@@ -7,7 +7,6 @@ import random
 import re
 import socket
 import subprocess
-from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -28,16 +27,6 @@ def task(path: str) -> CsvClassification:
     ranges = {"age": (0, 100), "dose": (0, 10), "marker": (0, 1)}
     return CsvClassification(path, "worked", ranges, name="does-it-work")
 """
-
-
-@pytest.fixture
-def rpc() -> Iterator[str]:
-    command = [*MYCELIA, "devchain", "--port", "0"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as chain:
-        assert chain.stdout is not None
-        yield json.loads(chain.stdout.readline())["rpc"]
-        chain.terminate()
-        assert chain.wait(10) == 0
 
 
 def test_members_with_their_own_task_learn_claim_and_are_audited(tmp_path: Path, rpc: str) -> None:

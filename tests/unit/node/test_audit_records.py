@@ -19,7 +19,7 @@ from ledger.findings import Finding, Notebook
 from ledger.rosters import KnownRoster
 from ledger.rounds_seen import CheckedRound
 from node.audit_records import ModelAudit, RecordsAudit, RecordsReport
-from node.chainqueue import ledger_result
+from node.conversions import ledger_result
 from node.errors import ConfigError, StoreError
 from node.recorder import Recorder
 from sim.world import World

@@ -42,8 +42,7 @@ def door(node: SimulatedNode) -> Door:
         workshop=node.workshop,
         round=node.round,
         me=node.me,
-        at_the_disk=at_once,
-        at_the_vectors=at_once,
+        threads=SimpleNamespace(at_the_disk=at_once, at_the_vectors=at_once),
     )
     return Door(shell)  # type: ignore[arg-type]
 

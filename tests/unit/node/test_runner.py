@@ -11,16 +11,18 @@ import trio
 import trio.testing
 
 import node.runner
+import node.standing
 from gossip import layout
 from gossip import session as sessions
 from gossip.messages import Envelope, decode_message
 from gossip.statements import Kind
 from ledger.types import Roster
+from node.beginning import StoredStart
 from node.door import Door
 from node.errors import NoLongerAdmitted
 from node.eventlog import decode_event
 from node.frames import decode_frame, short_id
-from node.runner import Node, _Stored
+from node.runner import Node
 from tests.helpers.nodes import MemoryTransport, Network, even_spec, first_start, make_node, peer_id
 
 Make = Callable[[int], Node]
@@ -80,7 +82,7 @@ def said_according_to_disk(one: Node) -> set[bytes]:
     """What a node that were killed now would find itself to have said."""
     stored = one.store.current_round()
     assert stored is not None
-    saved = msgspec.msgpack.decode(stored[1], type=_Stored)
+    saved = msgspec.msgpack.decode(stored[1], type=StoredStart)
     session, _ = sessions.start(one.workshop.identity, saved.start, saved.now)
     for at, body in one.store.events(saved.start.round):
         session, _ = sessions.step(session, decode_event(body), at)
@@ -211,7 +213,7 @@ def changed_roster(one: Node, gone: int) -> Roster:
 def test_a_change_in_the_registry_takes_effect_within_one_poll(
     tmp_path: Path, network: Network, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(node.runner, "ROSTER_SECONDS", 0.05)
+    monkeypatch.setattr(node.standing, "ROSTER_SECONDS", 0.05)
 
     async def main() -> None:
         one = make(0)
@@ -233,7 +235,7 @@ def test_a_change_in_the_registry_takes_effect_within_one_poll(
 def test_a_member_that_the_registry_no_longer_shows_is_told_what_to_do(
     tmp_path: Path, network: Network, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(node.runner, "ROSTER_SECONDS", 0.05)
+    monkeypatch.setattr(node.standing, "ROSTER_SECONDS", 0.05)
     removed = make(3)
     removed.chain.roster = changed_roster(removed, 3)  # type: ignore[attr-defined]
     with pytest.RaisesGroup(NoLongerAdmitted, flatten_subgroups=True):

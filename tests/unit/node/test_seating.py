@@ -15,7 +15,7 @@ from ledger.errors import BooksMismatch
 from ledger.periods import Period
 from ledger.rewards import pay
 from ledger.types import RoundRecord, bitmap_of
-from node.chainqueue import ledger_result
+from node.conversions import ledger_result
 from node.plan import LEAD_ROUNDS
 from node.seating import LOOK_SECONDS, Seating
 from sim.world import World

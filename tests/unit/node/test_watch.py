@@ -55,7 +55,7 @@ def signs(node: Node) -> list[object]:
     found: list[object] = []
     while True:
         try:
-            found.append(node._receive.receive_nowait())
+            found.append(node.inbox._receive.receive_nowait())
         except trio.WouldBlock:
             return found
 
