@@ -10,11 +10,13 @@ from eth_abi.exceptions import DecodingError
 from eth_hash.auto import keccak
 from eth_utils.address import to_checksum_address
 
+from ledger.asset import Asset, fetch_asset
 from ledger.connection import Connection, Key
 from ledger.cursor import START, Position, Step, advance
 from ledger.errors import ChainUnavailable, InvalidRoster, NoContract, ResultConflict, Reverted, TransactionFailed
 from ledger.finality import INSTANT, Finality
 from ledger.periods import ROSTER_ABI, SPEC_TOPIC, Period, Periods
+from ledger.revenue import VaultRevenue
 from ledger.rewards import pack_scores, unpack_scores
 from ledger.types import Member, Roster, RoundRecord, RoundResult, RoundState, VaultTerms
 
@@ -40,6 +42,9 @@ class LedgerClient:
         first_block: no event of the deployment is older; spares long chains the search.
         finality: which blocks count as final.
 
+    Attributes:
+        revenue: what others pay to the vault for the model.
+
     Raises:
         ChainUnavailable: the endpoint does not answer as a chain does.
         WrongChain: it serves another chain.
@@ -62,6 +67,7 @@ class LedgerClient:
         self._first_block = first_block
         self._finality = finality
         self._periods = Periods(self._connection, self._registry, self._ledger, first_block)
+        self.revenue = VaultRevenue(self._connection, self._vault, first_block)
         self._round_seen = (0, first_block)  # a round, and the block that recorded it
         self._signers: dict[bytes, tuple[str, ...]] = {}  # by config digest, which binds them
 
@@ -139,6 +145,10 @@ class LedgerClient:
             participation_ppm=int(self._read(self._vault, "participationPpm")),
             dispute_window_seconds=int(self._read(self._vault, "disputeWindowSeconds")),
         )
+
+    def asset(self) -> Asset:
+        """In what the vault pays."""
+        return fetch_asset(self._connection, self._vault)
 
     def next_round(self) -> int:
         """The round that is to be recorded next."""
@@ -237,8 +247,8 @@ class LedgerClient:
             raise
 
     def fund(self, key: Key, wei: int) -> str:
-        """Hash of the transaction that adds `wei` to the vault's pool."""
-        return self._send(key, self._vault.functions.fund(wei), CALL_GAS, wei)
+        """Hash of the transaction that adds `wei` to the vault's pool; of a token, if its owner has allowed that."""
+        return self._send(key, self._vault.functions.fund(wei), CALL_GAS, self.asset().coins_wei(wei))
 
     def activate(self, key: Key, result: RoundResult) -> str:
         """Hash of the transaction that makes the rewards of a recorded `result` claimable.
