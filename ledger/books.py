@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from itertools import zip_longest
 
+from ledger.asset import Asset
 from ledger.client import LedgerClient
 from ledger.errors import BooksMismatch, ChainUnavailable
+from ledger.revenue import Revenue
 from ledger.rewards import pay, rewards_root
 from ledger.types import (
     CLOSING,
@@ -53,6 +55,8 @@ class Balance:
         claimed_wei: paid to it so far.
         due_wei: to be claimed now.
         waiting_wei: earned in rounds that can still be disputed, or are.
+        revenue_claimed_wei: its part of what others paid for the model, as far as it was paid to it.
+        revenue_due_wei: of that part, to be claimed now.
     """
 
     name: str
@@ -62,6 +66,8 @@ class Balance:
     claimed_wei: int
     due_wei: int
     waiting_wei: int
+    revenue_claimed_wei: int = 0
+    revenue_due_wei: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +80,9 @@ class Books:
         funded_wei: paid into the vault so far.
         unearned_wei: of it, what no round has given to anybody.
         next_due_at: when the next rewards can be claimed, seconds since 1970; None if none wait.
+        revenue_wei: what others paid for the model.
+        vault: address of whom they paid.
+        asset: in what all this is counted.
     """
 
     rounds: int
@@ -81,6 +90,32 @@ class Books:
     funded_wei: int
     unearned_wei: int
     next_due_at: int | None
+    revenue_wei: int
+    vault: str
+    asset: Asset
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """The revenue that the rewards after one round share.
+
+    Attributes:
+        revenue: what was paid.
+        earned: wei that each member had earned by that round, by roster index.
+    """
+
+    revenue: Revenue
+    earned: tuple[int, ...]
+
+    def part_wei(self, index: int) -> int:
+        """What the member gets of it in all; nothing if it was admitted later."""
+        return self.revenue.part_wei(self.earned[index]) if index < len(self.earned) else 0
+
+    def claimed_wei(self, client: LedgerClient, index: int) -> int:
+        """What the member has received of it."""
+        if not self.revenue.claimed_wei or not self.part_wei(index):
+            return 0
+        return client.revenue.claimed_wei(self.revenue.round_id, index)
 
 
 def compute_history(client: LedgerClient, last: int) -> list[Entry]:
@@ -104,40 +139,81 @@ def compute_books(client: LedgerClient) -> Books:
 
     Raises:
         BooksMismatch: the rewards do not follow from the scores.
+        ChainUnavailable: the endpoint contradicts itself.
     """
     members = client.roster().members
     rounds, scores = [0] * len(members), [0] * len(members)
     earned = due = (0,) * len(members)
-    count = client.next_round()
+    count, drawn = client.next_round(), client.revenue.rounds()
     first_waiting, payable = client.first_waiting(), client.payable_round()
+    earned_by: dict[int, tuple[int, ...]] = {}
     for record, _, cumulative in _paid(client):
         earned = _padded(cumulative, len(members))
         if record.result.round == payable:
             due = earned
+        if record.result.round in drawn:
+            earned_by[record.result.round] = cumulative
         if record.result.kind == TRAINING and record.result.outcome == SETTLED:
             for index in members_of(record.result.dealers):
                 rounds[index] += 1
         for index, score in enumerate(record.scores or ()):
             scores[index] += score
-    funded = client.funded_wei()
+    funded, shared = client.funded_wei(), _shared(client, drawn, earned_by)
+    balances = []
+    for index, member in enumerate(members):
+        claimed = client.claimed_wei(index)
+        sums = (earned[index], claimed, max(0, due[index] - claimed), earned[index] - max(due[index], claimed))
+        revenue = _revenue_of(client, shared, index)
+        balances.append(Balance(member.name, rounds[index], scores[index], *sums, *revenue))
     return Books(
         rounds=count,
-        balances=tuple(
-            Balance(
-                name=member.name,
-                rounds=rounds[index],
-                score_ppm=scores[index],
-                earned_wei=earned[index],
-                claimed_wei=(claimed := client.claimed_wei(index)),
-                due_wei=max(0, due[index] - claimed),
-                waiting_wei=earned[index] - max(due[index], claimed),
-            )
-            for index, member in enumerate(members)
-        ),
+        balances=tuple(balances),
         funded_wei=funded,
         unearned_wei=funded - sum(earned),
         next_due_at=client.final_at(first_waiting) if first_waiting < count else None,
+        revenue_wei=sum(part.revenue.paid_wei for part in shared),
+        vault=client.addresses[2],
+        asset=client.asset(),
     )
+
+
+def _revenue_of(client: LedgerClient, shared: Sequence[Shared], index: int) -> tuple[int, int]:
+    """What the member has received of it, and can claim."""
+    received = [part.claimed_wei(client, index) for part in shared]
+    due = (max(0, part.part_wei(index) - wei) for part, wei in zip(shared, received, strict=True))
+    return sum(received), sum(due)
+
+
+def compute_shared(client: LedgerClient) -> tuple[Shared, ...]:
+    """All the revenue that was ever paid, by the rounds whose rewards share it, oldest first.
+
+    Raises:
+        BooksMismatch: the rewards do not follow from the scores.
+        ChainUnavailable: the endpoint contradicts itself.
+    """
+    drawn = client.revenue.rounds()
+    if not drawn:
+        return ()
+    wanted = ((record.result.round, cumulative) for record, _, cumulative in _paid(client))
+    earned = {round_id: cumulative for round_id, cumulative in wanted if round_id in drawn}
+    return _shared(client, drawn, earned)
+
+
+def _shared(client: LedgerClient, drawn: Set[int], earned: Mapping[int, tuple[int, ...]]) -> tuple[Shared, ...]:
+    shared = []
+    for round_id in sorted(drawn):
+        if round_id not in earned:
+            raise ChainUnavailable(
+                f"the endpoint shows revenue of round {round_id}, but no such round: ask another one"
+            )
+        revenue = client.revenue.of_round(round_id)
+        if revenue.paid_wei and revenue.root != rewards_root(earned[round_id]):
+            raise ChainUnavailable(
+                f"the endpoint shows revenue of round {round_id} that is shared by other rewards than that round's: "
+                "ask another one, and run mycelia audit"
+            )
+        shared.append(Shared(revenue, earned[round_id]))
+    return tuple(shared)
 
 
 def earned_after(client: LedgerClient, round_id: int) -> tuple[RoundResult, tuple[int, ...]]:

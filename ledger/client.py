@@ -10,6 +10,7 @@ from eth_abi.exceptions import DecodingError
 from eth_hash.auto import keccak
 from eth_utils.address import to_checksum_address
 
+from ledger.asset import Asset, fetch_asset
 from ledger.connection import Connection, Key
 from ledger.cursor import START, Position, Step, advance
 from ledger.errors import (
@@ -25,6 +26,7 @@ from ledger.errors import (
 from ledger.finality import INSTANT, Finality
 from ledger.model_state import Entry
 from ledger.periods import ROSTER_ABI, SPEC_TOPIC, Period, Periods
+from ledger.revenue import VaultRevenue
 from ledger.rewards import pack_scores, unpack_scores
 from ledger.types import Roster, RoundRecord, RoundResult, RoundState, VaultTerms
 from ledger.verified_registry import VerifiedRegistry, member_of, verify_registry
@@ -52,6 +54,9 @@ class LedgerClient:
         finality: which blocks count as final.
         fingerprint: of the consortium, if known; else the first one that is seen is expected from then on.
 
+    Attributes:
+        revenue: what others pay to the vault for the model.
+
     Raises:
         ChainUnavailable: the endpoint does not answer as a chain does.
         WrongChain: it serves another chain.
@@ -77,6 +82,7 @@ class LedgerClient:
         self._periods = Periods(self._connection, self._registry, self._ledger, first_block)
         self._fingerprint = fingerprint
         self._configs: tuple[bytes, ...] = ()  # of the rosters that were proven, oldest first
+        self.revenue = VaultRevenue(self._connection, self._vault, first_block)
         self._round_seen = (0, first_block)  # a round, and the block that recorded it
         self._signers: dict[bytes, tuple[str, ...]] = {}  # by config digest, which binds them
 
@@ -179,6 +185,10 @@ class LedgerClient:
             dispute_window_seconds=int(self._read(self._vault, "disputeWindowSeconds")),
         )
 
+    def asset(self) -> Asset:
+        """In what the vault pays."""
+        return fetch_asset(self._connection, self._vault)
+
     def next_round(self) -> int:
         """The round that is to be recorded next."""
         return int(self._read(self._ledger, "nextRound"))
@@ -276,8 +286,8 @@ class LedgerClient:
             raise
 
     def fund(self, key: Key, wei: int) -> str:
-        """Hash of the transaction that adds `wei` to the vault's pool."""
-        return self._send(key, self._vault.functions.fund(wei), CALL_GAS, wei)
+        """Hash of the transaction that adds `wei` to the vault's pool; of a token, if its owner has allowed that."""
+        return self._send(key, self._vault.functions.fund(wei), CALL_GAS, self.asset().coins_wei(wei))
 
     def activate(self, key: Key, result: RoundResult) -> str:
         """Hash of the transaction that makes the rewards of a recorded `result` claimable.

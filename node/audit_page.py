@@ -60,8 +60,14 @@ class Chart:
 
 def ether(wei: int) -> str:
     """Wei in ether, exactly, without trailing zeros."""
-    text = f"{Decimal(wei) / 10**18:.18f}".rstrip("0").rstrip(".")
-    return text or "0"
+    return exact(wei, 18)
+
+
+def exact(amount: int, decimals: int) -> str:
+    """An amount that is counted in its unit's smallest part, in whole units, without trailing zeros."""
+    whole, rest = divmod(abs(amount), 10**decimals)
+    digits = f"{rest:0{decimals}d}".rstrip("0") if rest else ""
+    return ("-" if amount < 0 else "") + str(whole) + (f".{digits}" if digits else "")
 
 
 def render(report: Mapping[str, Any], signer: str = "", signature: str = "") -> str:

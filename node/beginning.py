@@ -99,7 +99,7 @@ class Newcomer:
         Raises:
             LeftBehind: the last round is over.
         """
-        told = False
+        told = ""
         while True:
             following = self.seating.recorded
             if following > self.seating.last_round(following):
@@ -110,12 +110,17 @@ class Newcomer:
                 start = first if following == 0 else await self._start_from_ledger(len(self.models.get(first.model)))
                 if start is not None:
                     return start
-            elif not told:
-                told = True
-                begins = self.seating.first_round()
-                self.reporter.waiting(f"round {begins}, the first one that this member takes part in")
+            elif told != (reason := self._reason_to_wait(following)):
+                told = reason
+                self.reporter.waiting(reason)
             await trio.sleep(LOOK_SECONDS)
             await self.seating.look()
+
+    def _reason_to_wait(self, following: int) -> str:
+        begins = self.seating.first_round_from(following)
+        if begins is None:
+            return "the roster that this member is in to be final on the ledger"
+        return f"round {begins}, the first one that this member takes part in"
 
     async def _start_from_ledger(self, model_bytes: int) -> RoundStart | None:
         """What follows the newest recorded round, its model fetched; None if the ledger has moved on meanwhile."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -15,13 +15,14 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from node.audit_page import ether
+from node.audit_page import exact
 from node.commands import opened
 from node.errors import ConfigError
 from node.keys import find_member
 
 if TYPE_CHECKING:
-    from ledger.books import Entry
+    from ledger.asset import Asset
+    from ledger.books import Books, Entry
     from ledger.client import LedgerClient
     from ledger.types import RoundRecord
 
@@ -41,7 +42,7 @@ def history(folder: Path | None, rpc: str | None, registry: str | None, last: in
         shown = [_entry_json(entry, names) for entry in entries]
         print("\n".join(map(json.dumps, shown)) if follow else json.dumps(shown), flush=True)
     else:
-        _print_history(entries, names, me)
+        _print_history(entries, names, me, client.asset())
     if follow:
         _follow(client, names, as_json)
 
@@ -57,26 +58,52 @@ def rewards(folder: Path | None, rpc: str | None, registry: str | None, as_json:
     if as_json:
         print(json.dumps(asdict(books)))
         return
-    columns = ("member", "rounds", "score\nppm", "earned\nether", "paid\nether", "can claim\nether", "waits\nether")
-    table = _table(f"After {books.rounds} rounds", columns)
+    console = Console()
+    console.print(_rewards_table(books, me))
+    if books.revenue_wei:
+        console.print(_revenue_table(books, me))
+    console.print(" ".join(_in_sentences(books)), highlight=False)
+
+
+def _rewards_table(books: Books, me: int | None) -> Table:
+    money = (f"{name}\n{_unit(books.asset)}" for name in ("earned", "paid", "can claim", "waits"))
+    table = _table(f"After {books.rounds} rounds", ("member", "rounds", "score\nppm", *money))
     for index, balance in enumerate(books.balances):
         sums = (balance.earned_wei, balance.claimed_wei, balance.due_wei, balance.waiting_wei)
         table.add_row(
             Text(_printable(balance.name)),
             str(balance.rounds),
             str(balance.score_ppm),
-            *map(_rounded_ether, sums),
+            *(_rounded(wei, books.asset) for wei in sums),
             style="bold" if index == me else None,
         )
-    console = Console()
-    console.print(table)
-    lines = [f"The vault was funded with {ether(books.funded_wei)} ether."]
-    lines += [f"{ether(books.unearned_wei)} ether of it are not earned yet."] if books.unearned_wei >= 0 else []
-    if books.unearned_wei < 0:
-        lines.append(f"{ether(-books.unearned_wei)} ether more are earned than it was funded with: fund it.")
+    return table
+
+
+def _revenue_table(books: Books, me: int | None) -> Table:
+    unit = _unit(books.asset)
+    table = _table("Revenue", ("member", f"paid\n{unit}", f"can claim\n{unit}"))
+    for index, balance in enumerate(books.balances):
+        sums = (_rounded(wei, books.asset) for wei in (balance.revenue_claimed_wei, balance.revenue_due_wei))
+        table.add_row(Text(_printable(balance.name)), *sums, style="bold" if index == me else None)
+    return table
+
+
+def _in_sentences(books: Books) -> Iterator[str]:
+    def whole(wei: int) -> str:
+        return f"{exact(wei, books.asset.decimals)} {_unit(books.asset)}"
+
+    if books.asset.token is not None:
+        yield f"Paid in the token {books.asset.token}, of {books.asset.decimals} decimals."
+    yield f"The vault was funded with {whole(books.funded_wei)}."
+    if books.unearned_wei >= 0:
+        yield f"{whole(books.unearned_wei)} of it are not earned yet."
+    else:
+        yield f"{whole(-books.unearned_wei)} more are earned than it was funded with: fund it."
+    if books.revenue_wei:
+        yield f"Others paid {whole(books.revenue_wei)} for the model; members share it by what they had earned by then."
     if books.next_due_at is not None:
-        lines.append(f"The next rewards can be claimed from {_time(books.next_due_at)} on.")
-    console.print(" ".join(lines), highlight=False)
+        yield f"The next rewards can be claimed from {_time(books.next_due_at)} on."
 
 
 def _client(folder: Path | None, rpc: str | None, registry: str | None) -> tuple[LedgerClient, int | None]:
@@ -125,10 +152,10 @@ def _say(line: dict[str, Any], as_json: bool) -> None:
         print(f"round {line['round']} {line['outcome']}: {dealers}; {line['tx']}", flush=True)
 
 
-def _print_history(entries: Sequence[Entry], names: Sequence[str], me: int | None) -> None:
+def _print_history(entries: Sequence[Entry], names: Sequence[str], me: int | None, asset: Asset) -> None:
     whose = "all members" if me is None else _printable(names[me])
     left = ("recorded", "kind", "outcome", "dealers")
-    columns = ("round", *left, "signed", "score\nppm", "earned\nether")
+    columns = ("round", *left, "signed", "score\nppm", f"earned\n{_unit(asset)}")
     table = _table(f"Rounds; score and reward of {whose}", columns, left)
     for entry in entries:
         record, line = entry.record, _entry_json(entry, names)
@@ -144,7 +171,7 @@ def _print_history(entries: Sequence[Entry], names: Sequence[str], me: int | Non
             Text(everybody if line["dealers"] else "nobody"),
             f"{len(line['signers'])} of {len(entry.members)}",
             "" if scores is None else str(sum(scores)),
-            _rounded_ether(pay_wei),
+            _rounded(pay_wei, asset),
         )
     Console().print(table)
 
@@ -180,8 +207,12 @@ def _table(title: str, columns: Sequence[str], left: Sequence[str] = ("member",)
     return table
 
 
-def _rounded_ether(wei: int) -> str:
-    return f"{wei / 10**18:.6f}"
+def _unit(asset: Asset) -> str:
+    return "ether" if asset.token is None else "tokens"
+
+
+def _rounded(wei: int, asset: Asset) -> str:
+    return f"{wei / 10**asset.decimals:.{min(6, asset.decimals)}f}"
 
 
 def _printable(text: str) -> str:

@@ -89,11 +89,12 @@ def claim(
     folder: FolderArgument,
     rpc: Annotated[str | None, typer.Option(help="JSON-RPC URL; default: from the configuration.")] = None,
     registry: Annotated[str | None, typer.Option(help="Registry address; default: from the configuration.")] = None,
+    as_json: JsonOption = False,
 ) -> None:
-    """Claim this member's reward; prints what was paid, in wei."""
-    from node import commands
+    """Claim all that is due to this member, rewards and revenue; prints what was paid, in wei."""
+    from node import claiming
 
-    commands.claim(folder, rpc, registry)
+    claiming.claim(folder, rpc, registry, as_json)
 
 
 RpcDefault = Annotated[str | None, typer.Option(help="JSON-RPC URL; default: from the configuration.")]

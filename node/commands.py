@@ -18,7 +18,7 @@ from gossip.errors import GossipError
 from ledger.errors import LedgerError
 from node.config import ROWS_FILE, Config, GossipConfig, LedgerConfig, NodeConfig, load_config, validate, write_config
 from node.errors import EXIT_FAILURE, ConfigError, NodeError
-from node.keys import Keys, create_keys, find_member, load_keys, parse_key
+from node.keys import Keys, create_keys, load_keys, parse_key
 from node.members import MEMBER_FILE, read_roster
 
 if TYPE_CHECKING:
@@ -178,42 +178,6 @@ def status(folder: Path, as_json: bool) -> None:
         return
     for name, value in (state | {"updated": updated}).items():
         print(f"{name:<14}{_in_words(value)}")
-
-
-def claim(folder: Path, rpc: str | None, registry: str | None) -> None:
-    """Activate the newest rewards whose dispute window is over, and claim this member's part."""
-    config, keys = opened(folder, rpc, registry)
-    print(claim_for(keys, config.ledger.rpc, config.ledger.registry))
-
-
-def claim_for(keys: Keys, rpc: str, registry: str) -> int:
-    """Wei paid to the member with these keys, of the rounds that can be disputed no more."""
-    from ledger.books import earned_after
-    from ledger.client import LedgerClient
-    from ledger.errors import Reverted
-    from ledger.rewards import rewards_proof
-
-    client = LedgerClient(rpc, registry)
-    me, active = find_member(client.roster(), keys), client.active_round()
-    already = client.claimed_wei(me)
-    if (payable := client.payable_round() or 0) > active:
-        result, earned = earned_after(client, payable)
-        if _part(earned, me) > already and result.rewards != client.active_root():
-            try:
-                client.activate(keys.signer, result)
-            except Reverted as refused:
-                # A pause, or a vault without funds, stops what is new; what was active before is paid all the same.
-                log.warning("rewards.not_activated", round=payable, reason=str(refused))
-    active = client.active_round()
-    _, earned = earned_after(client, active) if active else (None, ())
-    if _part(earned, me) <= already:
-        return 0
-    client.claim(keys.signer, me, earned[me], rewards_proof(earned, me))
-    return earned[me] - already
-
-
-def _part(earned: tuple[int, ...], index: int) -> int:
-    return earned[index] if index < len(earned) else 0
 
 
 def export(folder: Path, out: Path, agreed: bool = False) -> None:

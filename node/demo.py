@@ -23,10 +23,10 @@ from typing import Any
 from gossip.state import PHASES
 from ledger.errors import LedgerError
 from node.builtin import builtin_task, make_spec
+from node.claiming import claim_for
 from node.commands import (
     BUILTIN_TASKS,
     PAUSE_VARIABLE,
-    claim_for,
     deploy_for,
     prepare,
 )
@@ -295,8 +295,9 @@ def _claim(stage: Stage) -> list[int]:
     """Move the chain's clock past the dispute window, then claim for every member; anyone may, for the dead too."""
     from ledger.client import LedgerClient
 
-    LedgerClient(stage.rpc, stage.registry).increase_time(DISPUTE_SECONDS + 1)
-    return [claim_for(keys, stage.rpc, stage.registry) for keys in stage.keys]
+    client = LedgerClient(stage.rpc, stage.registry)
+    client.increase_time(DISPUTE_SECONDS + 1)
+    return [claim_for(client, keys).reward_wei for keys in stage.keys]
 
 
 def _audit(stage: Stage, name: str, *options: str) -> dict[str, Any]:

@@ -82,9 +82,10 @@ class Seating:
         me = committee.keys.index(self._signer)
         return replace(self._identity, me=me, committee=committee, plan=self.plan)
 
-    def first_round(self) -> int:
-        """The first round that this member takes part in, as far as is known."""
-        return min(committee.first_round for committee in self.plan if self._signer in committee.keys)
+    def first_round_from(self, round_id: int) -> int | None:
+        """The first round from here on that begins a committee with this member; None while no final roster has it."""
+        begins = (committee.first_round for committee in self.plan if self._signer in committee.keys)
+        return min((first for first in begins if first >= round_id), default=None)
 
     def last_round(self, round_id: int) -> int:
         """The last round of the task that a round is part of."""

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -31,6 +32,8 @@ from tests.helpers.chain import address_of, key_of
 from tests.helpers.recorded import HISTORY, QUORUM, Recorded, begin, record_history
 
 pytestmark = pytest.mark.network
+
+SOMEBODY = address_of(key_of("somebody"))
 
 
 @pytest.fixture
@@ -123,6 +126,77 @@ def test_gas_that_costs_nothing_needs_no_coins() -> None:
         assert recorded.client.next_round() == 1
 
 
+# --- before EIP-1559 --------------------------------------------------------------------------------------------------
+
+
+def sent(chain: Anvil, key: bytes | str, wei: int = 0) -> dict[str, Any]:
+    """The transaction that pays so much to somebody, as the chain has it once it is mined."""
+    tx, receipt = Connection(chain.url).send(key, {"to": SOMEBODY, "value": wei}, 21_000)
+    found = chain.request("eth_getTransactionByHash", tx)
+    assert (receipt["status"], int(found["blockNumber"], 16)) == (1, receipt["blockNumber"])
+    return dict(found)
+
+
+def test_a_chain_older_than_fee_markets_gets_transactions_that_it_mines() -> None:
+    with anvil(hardfork="berlin") as chain:
+        assert "baseFeePerGas" not in chain.request("eth_getBlockByNumber", "latest", False)
+        found = sent(chain, KEYS[0], 5)
+        assert (found["type"], found["gasPrice"]) == ("0x0", chain.request("eth_gasPrice"))
+        assert int(found["gasPrice"], 16) > 0
+        assert Connection(chain.url).balance_wei(SOMEBODY) == 5
+
+
+def test_free_gas_needs_no_coins_on_a_chain_without_base_fee_either() -> None:
+    with anvil("--gas-price", "0", hardfork="berlin") as chain:
+        assert Connection(chain.url).base_fee_wei() is None
+        found = sent(chain, key_of("penniless").secret)
+        assert (found["type"], found["gasPrice"]) == ("0x0", "0x0")
+
+
+def test_a_base_fee_of_nothing_is_offered_nothing() -> None:
+    with anvil("--base-fee", "0", "--gas-price", "0") as chain:
+        assert Connection(chain.url).base_fee_wei() == 0
+        found = sent(chain, key_of("penniless").secret)
+        assert (found["type"], found["maxFeePerGas"], found["maxPriorityFeePerGas"]) == ("0x2", "0x0", "0x0")
+
+
+@pytest.mark.parametrize(
+    ("options", "hardfork"),
+    [(("--gas-price", "0"), "berlin"), (("--base-fee", "0", "--gas-price", "0"), "cancun")],
+    ids=["no base fee", "base fee 0"],
+)
+def test_a_free_transaction_that_waits_is_not_lost_by_offering_it_again(
+    options: tuple[str, ...], hardfork: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sending, "REPLACE_SECONDS", 0.2)
+    key = key_of("penniless")
+    with anvil(*options, hardfork=hardfork) as chain, ThreadPoolExecutor(1) as pool:
+        chain.request("evm_setAutomine", False)
+        waiting = pool.submit(sent, chain, key.secret)
+        wait_for(lambda: int(chain.request("txpool_status")["pending"], 16) == 1)
+        time.sleep(1)
+        assert int(chain.request("txpool_status")["pending"], 16) == 1
+        chain.request("evm_mine")
+        assert int(waiting.result(60)["nonce"], 16) == 0
+        assert Connection(chain.url).next_nonce(address_of(key), "latest") == 1
+
+
+def test_an_underpaid_older_transaction_is_offered_again_for_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sending, "REPLACE_SECONDS", 0.4)
+    with anvil(hardfork="berlin") as chain, ThreadPoolExecutor(1) as pool:
+        chain.request("evm_setAutomine", False)
+        waiting = pool.submit(sent, chain, KEYS[0], 1)
+        wait_for(lambda: offered(chain) > 0)
+        first = offered(chain)
+        wait_for(lambda: offered(chain) > first)
+        chain.request("evm_mine")
+        found = waiting.result(60)
+        assert (found["type"], int(found["gasPrice"], 16) > first) == ("0x0", True)
+
+
+# --- waiting ----------------------------------------------------------------------------------------------------------
+
+
 def test_an_underpaid_transaction_is_offered_again_for_more(chain: Anvil, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sending, "REPLACE_SECONDS", 0.4)
     recorded = begin(chain.url, KEYS)
@@ -142,7 +216,7 @@ def test_an_underpaid_transaction_is_offered_again_for_more(chain: Anvil, monkey
 def offered(chain: Anvil) -> int:
     """The most that a waiting transaction pays for a unit of gas."""
     pending = chain.request("txpool_content")["pending"].values()
-    return max((int(tx["maxFeePerGas"], 16) for lane in pending for tx in lane.values()), default=0)
+    return max((int(tx.get("maxFeePerGas", tx["gasPrice"]), 16) for lane in pending for tx in lane.values()), default=0)
 
 
 def test_blocks_may_take_their_time() -> None:

@@ -69,9 +69,9 @@ def binary() -> Path:
 
 
 @contextmanager
-def anvil(*options: str, port: int = 0) -> Iterator[Anvil]:
+def anvil(*options: str, port: int = 0, hardfork: str = "cancun") -> Iterator[Anvil]:
     """An anvil on a loopback port of its own, ended with the block."""
-    command = [str(binary()), "--host", "127.0.0.1", "--port", str(port), "--hardfork", "cancun", *options]
+    command = [str(binary()), "--host", "127.0.0.1", "--port", str(port), "--hardfork", hardfork, *options]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     try:
         yield Anvil(f"http://{_listening(process, command)}", process)

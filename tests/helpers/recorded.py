@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from eth_abi.abi import encode
+from eth_hash.auto import keccak
+
 from ledger.client import LedgerClient
+from ledger.connection import Connection, account_of
 from ledger.deploy import deploy
 from ledger.devchain import DEV_KEYS
 from ledger.finality import INSTANT, Finality
@@ -18,13 +23,14 @@ from ledger.types import (
     SETTLED,
     STATISTICS,
     TRAINING,
+    DisputeTerms,
     Member,
     Roster,
     RoundResult,
     VaultTerms,
     members_of,
 )
-from tests.helpers.chain import address_of, compact_signature, key_of
+from tests.helpers.chain import MOCKS, address_of, compact_signature, key_of
 
 N: Final = 4
 QUORUM: Final = 0b0111
@@ -123,11 +129,50 @@ def member(index: int) -> Member:
     )
 
 
-def begin(rpc_url: str, keys: Sequence[str] = DEV_KEYS, finality: Finality = INSTANT) -> Recorded:
-    """A deployment without rounds; the first of `keys` pays for it, the second for everything that follows."""
-    registry = deploy(rpc_url, keys[0], tuple(map(member, range(N))), SPEC, TERMS, FUND_WEI)
+def begin(
+    rpc_url: str,
+    keys: Sequence[str] = DEV_KEYS,
+    finality: Finality = INSTANT,
+    first: Member | None = None,
+    token: str | None = None,
+) -> Recorded:
+    """A deployment without rounds; the first of `keys` pays for it, the second for everything that follows.
+
+    Args:
+        first: another member with index 0.
+        token: what the vault pays in, from what the first two of `keys` hold of it.
+    """
+    members = (first or member(0), *map(member, range(1, N)))
+    funded = 0 if token else FUND_WEI
+    registry = deploy(rpc_url, keys[0], members, SPEC, TERMS, funded, DisputeTerms(asset=token))
     client = LedgerClient(rpc_url, registry, finality=finality)
+    if token is not None:
+        for key in keys[:2]:
+            on_token(rpc_url, key, token, "approve(address,uint256)", client.addresses[2], 2**256 - 1)
+        client.fund(keys[0], FUND_WEI)
     return Recorded(client, client.roster(), [], [], keys[1])
+
+
+def deploy_token(rpc_url: str, keys: Sequence[str] = DEV_KEYS) -> str:
+    """Address of an ERC-20 token of which the first two of `keys` hold enough."""
+    artifact = json.loads((MOCKS / "PlainToken.json").read_text(encoding="utf-8"))
+    _, receipt = Connection(rpc_url).send(keys[0], {"data": artifact["bytecode"]}, 2_000_000)
+    token = str(receipt["contractAddress"])
+    for key in keys[:2]:
+        on_token(rpc_url, keys[0], token, "mint(address,uint256)", account_of(key).address, 10 * FUND_WEI)
+    return token
+
+
+def on_token(rpc_url: str, key: str, token: str, function: str, address: str, amount: int) -> None:
+    """Calls a function of the token that takes an address and an amount."""
+    data = keccak(function.encode())[:4] + encode(["address", "uint256"], [address, amount])
+    Connection(rpc_url).send(key, {"to": token, "data": "0x" + data.hex()}, 200_000)
+
+
+def token_balance(rpc_url: str, token: str, address: str) -> int:
+    """What the address holds of the token."""
+    data = keccak(b"balanceOf(address)")[:4] + encode(["address"], [address])
+    return int(Connection(rpc_url).request("eth_call", [{"to": token, "data": "0x" + data.hex()}, "latest"]), 16)
 
 
 def record_history(rpc_url: str, steps: Sequence[Step] = HISTORY, keys: Sequence[str] = DEV_KEYS) -> Recorded:

@@ -8,14 +8,18 @@ from typing import Any
 
 import pytest
 from coincurve import PrivateKey
+from eth_account.typed_transactions import TypedTransaction
+from hexbytes import HexBytes
 
 from ledger import sending
+from ledger.audit import audit
 from ledger.connection import Connection
 from ledger.deploy import send_wei
 from ledger.devchain import DEV_KEYS, running
 from ledger.errors import ChainUnavailable, TransactionFailed
 from tests.helpers.chain import address_of, key_of
 from tests.helpers.lying_proxy import Lie, LyingProxy, Refusal, honest, lying_proxy, on_answer
+from tests.helpers.recorded import HISTORY, record_history
 
 pytestmark = pytest.mark.network
 
@@ -56,14 +60,53 @@ def sent_type(proxy: LyingProxy, tx: str) -> int:
     return int(Connection(proxy.target).request("eth_getTransactionByHash", [tx])["type"], 16)
 
 
-def test_a_chain_without_base_fee_gets_the_older_kind_of_transaction(proxy: LyingProxy, key: PrivateKey) -> None:
-    def older(params: list[Any], block: Any) -> Any:
-        block.pop("baseFeePerGas")
-        return block
+def with_base_fee(wei: int | None) -> Lie:
+    """A chain whose blocks name this fee, or none."""
 
-    with told(proxy, on_answer("eth_getBlockByNumber", older)):
+    def told(params: list[Any], block: Any) -> Any:
+        del block["baseFeePerGas"]
+        return block if wei is None else block | {"baseFeePerGas": hex(wei)}
+
+    return on_answer("eth_getBlockByNumber", told)
+
+
+def test_a_chain_without_base_fee_gets_the_older_kind_of_transaction(proxy: LyingProxy, key: PrivateKey) -> None:
+    with told(proxy, with_base_fee(None)):
         assert sent_type(proxy, send(Connection(proxy.url), key)) == 0
     assert sent_type(proxy, send(Connection(proxy.url), key)) == 2
+
+
+def test_a_whole_history_fits_the_audit_on_a_chain_without_base_fee(proxy: LyingProxy) -> None:
+    first = Connection(proxy.target).block_number() + 1
+    with told(proxy, with_base_fee(None)):
+        recorded = record_history(proxy.url)
+        assert audit(proxy.url, recorded.roster.registry).findings == ()
+    chain = Connection(proxy.target)
+    blocks = [chain.request("eth_getBlockByNumber", [hex(n), True]) for n in range(first, chain.block_number() + 1)]
+    types = [tx["type"] for block in blocks for tx in block["transactions"]]
+    assert len(types) > len(HISTORY)
+    assert set(types) == {"0x0"}
+
+
+def test_where_a_fee_of_nothing_is_refused_the_suggested_price_is_paid(
+    proxy: LyingProxy, key: PrivateKey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    offers: list[bytes] = []
+    connection = Connection(proxy.url)
+    pass_on = connection.broadcast
+
+    def broadcast(raw: bytes) -> None:
+        offers.append(raw)
+        pass_on(raw)
+
+    monkeypatch.setattr(connection, "broadcast", broadcast)
+    with told(proxy, with_base_fee(0)):
+        tx = send(connection, key)
+    fees = TypedTransaction.from_bytes(HexBytes(offers[0])).as_dict()
+    assert (fees["type"], fees["maxFeePerGas"], fees["maxPriorityFeePerGas"]) == (2, 0, 0)
+    assert (len(offers), sent_type(proxy, tx)) == (2, 0)
+    mined = Connection(proxy.target).request("eth_getTransactionByHash", [tx])
+    assert int(mined["gasPrice"], 16) > 0
 
 
 def test_an_endpoint_that_refuses_newer_transactions_gets_an_older_one(

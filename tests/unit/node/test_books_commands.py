@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from ledger import books
+from ledger.asset import Asset
 from ledger.books import Entry
 from ledger.errors import NoAnswer
 from ledger.types import EMPTY, SETTLED, TRAINING, RoundRecord, RoundResult, RoundState
@@ -24,6 +25,9 @@ class Ledger:
             members = tuple(type("Member", (), {"name": name}) for name in HOSTILE)
 
         return Roster
+
+    def asset(self) -> Asset:
+        return Asset()
 
     def next_round(self) -> int:
         return 1
