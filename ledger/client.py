@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 from eth_abi.abi import decode
@@ -24,15 +24,14 @@ from ledger.errors import (
     WrongFingerprint,
 )
 from ledger.finality import INSTANT, Finality
+from ledger.logs import decoded
 from ledger.model_state import Entry
 from ledger.periods import ROSTER_ABI, SPEC_TOPIC, Period, Periods
+from ledger.recorded import RECORDED_TOPIC, RecordSource, read_record
 from ledger.revenue import VaultRevenue
-from ledger.rewards import pack_scores, unpack_scores
+from ledger.rewards import pack_scores
 from ledger.types import Roster, RoundRecord, RoundResult, RoundState, VaultTerms
 from ledger.verified_registry import VerifiedRegistry, member_of, verify_registry
-
-RESULT_ABI: Final = "(uint64,uint8,uint8,bytes32,bytes32,uint256,bytes32,bytes32,bytes32,bytes32,uint128)"
-RECORDED_TOPIC: Final = keccak(f"RoundRecorded(uint64,bytes32,{RESULT_ABI},bytes,uint256,bytes)".encode())
 
 CALL_GAS: Final = 250_000
 """More than twice what `fund`, `activate` and `claim` with a proof for 64 members were measured to take."""
@@ -245,7 +244,7 @@ class LedgerClient:
         seen, block = self._round_seen
         start = block if seen <= from_round else self._first_block
         for log in self._connection.logs(self._ledger.address, RECORDED_TOPIC, start):
-            record = decode_record(log)
+            record = read_record(log)
             if record.result.round < from_round:
                 continue
             self._round_seen = (record.result.round, record.block)
@@ -342,7 +341,7 @@ class LedgerClient:
         Raises:
             ChainUnavailable: an event cannot be read, or the chain changes faster than it can be read.
         """
-        source = _RecordSource(self._connection, self._ledger.address, self._first_block)
+        source = RecordSource(self._connection, self._ledger.address, self._first_block)
         return advance(position, source, self._connection.block_number())
 
     def _at_final_block(self, call: Any, kind: str) -> Any:
@@ -362,7 +361,7 @@ class LedgerClient:
     def _spec(self) -> bytes:
         wanted = bytes(self._read(self._registry, "specDigest"))
         for log in self._connection.logs(self._registry.address, SPEC_TOPIC, self._first_block):
-            digest, spec = _decoded(["bytes32", "bytes"], log)
+            digest, spec = decoded(["bytes32", "bytes"], bytes(log["data"]))
             if digest == wanted and keccak(spec) == wanted:
                 return bytes(spec)
         raise ChainUnavailable("the endpoint has no event with the spec that the registry names")
@@ -379,54 +378,6 @@ class LedgerClient:
     def _send(self, key: Key, call: Any, gas: int, wei: int = 0) -> str:
         tx, _ = self._connection.send(key, {"to": call.address, "value": wei, "data": _data_of(call)}, gas)
         return tx
-
-
-class _RecordSource:
-    """Blocks and rounds, as a cursor reads them."""
-
-    def __init__(self, connection: Connection, ledger: str, first_block: int) -> None:
-        self._connection = connection
-        self._ledger = ledger
-        self.first_block = first_block
-
-    def block_hash(self, number: int) -> bytes | None:
-        return self._connection.block_hash(number)
-
-    def events(self, first_block: int, last_block: int) -> list[tuple[int, bytes, RoundRecord]]:
-        logs = self._connection.logs(self._ledger, RECORDED_TOPIC, first_block, last_block)
-        return [(int(log["blockNumber"]), bytes(log["blockHash"]), decode_record(log)) for log in logs]
-
-
-def decode_record(log: Mapping[str, Any]) -> RoundRecord:
-    """The round that a RoundRecorded log tells of.
-
-    Raises:
-        ChainUnavailable: it cannot be read, or its digest is not that of the result in it.
-    """
-    types = ["bytes32", RESULT_ABI, "bytes", "uint256", "bytes"]
-    digest, fields, scores, signers, signatures = _decoded(types, log)
-    try:
-        result = RoundResult(*fields)
-        record = RoundRecord(
-            result=result,
-            scores=unpack_scores(scores, len(scores) // 8),
-            signers=signers,
-            signatures=signatures,
-            tx="0x" + bytes(log["transactionHash"]).hex(),
-            block=int(log["blockNumber"]),
-        )
-    except ValueError as error:
-        raise ChainUnavailable(f"an event of the ledger cannot be read: {error}") from error
-    if digest != result.struct_hash() or int.from_bytes(log["topics"][1], "big") != result.round:
-        raise ChainUnavailable(f"the event of round {result.round} contradicts its digest")
-    return record
-
-
-def _decoded(types: list[str], log: Mapping[str, Any]) -> tuple[Any, ...]:
-    try:
-        return tuple(decode(types, bytes(log["data"])))
-    except (DecodingError, ValueError, TypeError) as error:
-        raise ChainUnavailable(f"an event cannot be read: {error}") from error
 
 
 def _data_of(call: Any) -> str:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from eth_abi.abi import decode
-from eth_abi.exceptions import DecodingError
 from eth_hash.auto import keccak
 from eth_utils.address import to_checksum_address
 
 from ledger.connection import Connection, translated
 from ledger.errors import ChainUnavailable
+from ledger.logs import decoded
 from ledger.types import ZERO_ADDRESS
 
 ROSTER_TOPIC: Final = keccak(b"RosterChanged(uint64,bytes32,uint256,uint256)")
@@ -81,7 +79,7 @@ class Periods:
     def _read_until(self, block: int) -> None:
         if block >= self._next_block:
             for log in self._connection.logs(self._registry.address, SPEC_TOPIC, self._next_block, block):
-                digest, spec = _decoded(("bytes32", "bytes"), bytes(log["data"]))
+                digest, spec = decoded(("bytes32", "bytes"), bytes(log["data"]))
                 if keccak(spec) == digest:
                     self._specs[digest] = bytes(spec)
             logs = list(self._connection.logs(self._registry.address, ROSTER_TOPIC, self._next_block, block))
@@ -89,14 +87,14 @@ class Periods:
             self._next_block = block + 1
 
     def _read(self, log: Any, version: int) -> Period:
-        config, _, _ = _decoded(("bytes32", "uint256", "uint256"), bytes(log["data"]))
+        config, _, _ = decoded(("bytes32", "uint256", "uint256"), bytes(log["data"]))
         address, found = self._connection.call(self._registry.functions.rosterOf(config))
         with translated():
             code = bytes(self._connection.w3.eth.get_code(address))
         # The code is what its digest binds, so that nobody needs to be believed about the roster.
         if keccak(code) != config or found != version:
             raise ChainUnavailable(f"the endpoint shows roster {found} where version {version} of the registry is due")
-        _, _, _, signers, _, spec = _decoded(ROSTER_ABI, code)
+        _, _, _, signers, _, spec = decoded(ROSTER_ABI, code)
         count = sum(signer != ZERO_ADDRESS for signer in signers)
         if not MIN_MEMBERS <= count <= MAX_MEMBERS or len(signers) > MAX_INDICES:
             raise ChainUnavailable(
@@ -120,10 +118,3 @@ class Periods:
             else:
                 high = middle
         return low
-
-
-def _decoded(types: Sequence[str], data: bytes) -> tuple[Any, ...]:
-    try:
-        return tuple(decode(types, data))
-    except (DecodingError, ValueError, TypeError) as error:
-        raise ChainUnavailable(f"what the registry holds cannot be read: {error}") from error

@@ -12,10 +12,10 @@ from eth_abi.abi import encode
 from eth_hash.auto import keccak
 
 from ledger.audit import audit_trail
-from ledger.client import RECORDED_TOPIC, RESULT_ABI
 from ledger.connection import Connection
 from ledger.devchain import running
 from ledger.findings import AuditReport
+from ledger.recorded import RECORDED_TOPIC, RESULT_ABI
 from ledger.rewards import deals_root, pack_scores, pay, rewards_root, scores_digest
 from ledger.trail import Trail
 from ledger.types import EMPTY, SETTLED, STATISTICS, STORED_BYTES, TRAINING, RoundResult
