@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Final
 
 from eth_hash.auto import keccak
@@ -12,40 +11,11 @@ from eth_utils.address import to_checksum_address
 from ledger import artifacts
 from ledger.errors import NoContract
 from ledger.findings import Notebook
+from ledger.fingerprint import Deployment
 from ledger.trail import Trail
 from ledger.types import VaultTerms, domain_separator
 
 _WINDOWS: Final = ("disputeWindowSeconds", "rulingSeconds")
-
-
-@dataclass(frozen=True, slots=True)
-class Deployment:
-    """The contracts of one consortium, and what their code says.
-
-    Attributes:
-        chain_id, registry, ledger, vault, disputes: where it is.
-        terms: what the vault pays, as its code has them.
-        windows: seconds in which a round can be challenged, and then ruled on, as the ledger's code has them.
-        asset: the token that the vault pays in, as its code has it; the zero address for the chain's own coin.
-        unbonding_seconds: how long a stake unbonds, as the vault's code has it.
-        bond_wei: what a challenge locks, as the code of Disputes has it.
-    """
-
-    chain_id: int
-    registry: str
-    ledger: str
-    vault: str
-    terms: VaultTerms
-    disputes: str
-    windows: tuple[int, int]
-    asset: str
-    unbonding_seconds: int
-    bond_wei: int
-
-    @property
-    def stake_terms(self) -> tuple[str, int]:
-        """What the vault's code says of stakes."""
-        return self.asset, self.unbonding_seconds
 
 
 def audit_deployment(trail: Trail, registry: str, notebook: Notebook) -> Deployment | None:

@@ -6,10 +6,10 @@ from bisect import bisect_left
 from typing import Final
 
 from ledger.approvals import Pause
-from ledger.audit_deployment import Deployment
 from ledger.audit_registry import RegistryAudit
 from ledger.echoes import Echoes
 from ledger.findings import Notebook
+from ledger.fingerprint import Deployment
 from ledger.model_rounds import MAX_PAUSE_SECONDS
 from ledger.replay import Replay
 from ledger.rosters import count_signatures

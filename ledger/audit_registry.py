@@ -12,9 +12,8 @@ from eth_hash.auto import keccak
 from eth_utils.address import to_checksum_address
 
 from ledger.approvals import Admission, Approval, Exit, Removal, Rotation, SpecChange, Succession
-from ledger.audit_deployment import Deployment
 from ledger.findings import Notebook
-from ledger.fingerprint import compute_fingerprint
+from ledger.fingerprint import Deployment, compute_fingerprint
 from ledger.model_registry import MAX_INDICES, MIN_MEMBERS, ROTATION_PERIOD_SECONDS, SPEC_DELAY_SECONDS
 from ledger.model_registry import MAX_MEMBERS as MAX_ACTIVE
 from ledger.model_state import Entry, is_signed_by
@@ -55,7 +54,7 @@ class RegistryAudit(Replay):
         }
         super().__init__(trail, "MemberRegistry", deployment.registry, notebook, checks)
         self._chain_id = deployment.chain_id
-        self._contracts = (deployment.registry, deployment.ledger, deployment.vault, deployment.disputes)
+        self._deployment = deployment
         self.members: list[Entry] = []
         self._active = 0
         self._rotated_at: dict[int, int] = {}
@@ -174,6 +173,10 @@ class RegistryAudit(Replay):
         self, event: Event, kind: str, what: str, build: Callable[[bytes], Approval]
     ) -> tuple[Event | None, KnownRoster | None]:
         given, self._allowance = self._allowance, None
+        if not self.rosters:
+            # The constructor changes nothing, and nobody was there who could have signed.
+            self.notebook.note("roster.approval", f"{what} comes before there was any roster")
+            return None, None
         if given is None or given.name != kind or given.tx != event.tx:
             self.notebook.note("roster.approval", f"no event tells who allowed {what}")
             return None, None
@@ -311,7 +314,7 @@ class RegistryAudit(Replay):
         digest = compute_config_digest(self._chain_id, self.address, version, signers, quorum, self._spec_digest)
         expect("roster.config", f"the config digest of roster {version}", digest, found["configDigest"])
         if version == 1:
-            self.fingerprint = compute_fingerprint(self._chain_id, self._contracts, self.members, self._spec_digest)
+            self.fingerprint = compute_fingerprint(self._deployment, self.members, self._spec_digest)
         self.rosters[digest] = KnownRoster(
             version=version,
             signers=signers,

@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 
 from eth_utils.address import to_checksum_address
 
-from ledger.audit_deployment import Deployment
 from ledger.audit_registry import RegistryAudit
 from ledger.echoes import Echoes
 from ledger.findings import Notebook
+from ledger.fingerprint import Deployment
 from ledger.replay import Check
 from ledger.trail import Event, Trail
 

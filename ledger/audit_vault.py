@@ -6,7 +6,6 @@ from collections import Counter
 
 from eth_utils.address import to_checksum_address
 
-from ledger.audit_deployment import Deployment
 from ledger.audit_disputes import DisputesAudit
 from ledger.audit_pauses import PausesAudit
 from ledger.audit_registry import RegistryAudit
@@ -15,6 +14,7 @@ from ledger.audit_rounds import RoundsAudit
 from ledger.audit_stakes import StakesAudit
 from ledger.echoes import Echoes
 from ledger.findings import Notebook, shown
+from ledger.fingerprint import Deployment
 from ledger.replay import Check, Replay
 from ledger.rounds_seen import Rewards
 from ledger.thinned import Thinned

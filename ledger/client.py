@@ -154,6 +154,7 @@ class LedgerClient:
         found = self._periods.until(self._connection.block_number(self._finality))
         configs = tuple(period.config for period in found)
         if self._configs[: len(configs)] != configs and self.verified().configs[: len(configs)] != configs:
+            self._periods.forget()
             raise UnprovenRegistry("its events tell of other rosters each time that they are asked for")
         return found
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 from eth_hash.auto import keccak
 from eth_utils.address import to_checksum_address
 from rlp import encode as rlp_encode  # type: ignore[import-untyped]
 
-from ledger import artifacts
+from ledger import artifacts, model_state
 from ledger.connection import Connection, Key, account_of, translated
 from ledger.errors import ChainTooOld, Reverted, TransactionFailed
+from ledger.fingerprint import Deployment, compute_fingerprint
 from ledger.types import ZERO_ADDRESS, DisputeTerms, Member, VaultTerms, checked_address
 
 CANCUN_PROBE: Final = "0x5f5f5f5e5f5c5000"
@@ -30,6 +32,19 @@ FUND_GAS: Final = 200_000
 TRANSFER_GAS: Final = 100_000
 
 
+@dataclass(frozen=True, slots=True)
+class Founding:
+    """What members need to find their consortium.
+
+    Attributes:
+        registry: address of its MemberRegistry.
+        fingerprint: 32 bytes, computed from what was sent, and not from what the endpoint shows of it.
+    """
+
+    registry: str
+    fingerprint: bytes
+
+
 def deploy(
     rpc_url: str,
     deployer_key: Key,
@@ -38,8 +53,9 @@ def deploy(
     terms: VaultTerms,
     fund_wei: int,
     disputes: DisputeTerms | None = None,
-) -> str:
-    """Address of the MemberRegistry of a new deployment whose vault holds `fund_wei`.
+    expect_chain_id: int | None = None,
+) -> Founding:
+    """A new deployment whose vault holds `fund_wei`.
 
     The deployer has no power over it afterwards.  A vault that pays in a token is not funded here: its owner has to
     allow the vault to take it first.
@@ -49,7 +65,7 @@ def deploy(
         Reverted: a constructor refuses its arguments.
         TransactionFailed: a transaction is not taken, or a contract ends up elsewhere than predicted.
     """
-    connection = Connection(rpc_url)
+    connection = Connection(rpc_url, expect_chain_id)
     _require_cancun(connection)
     deployer = account_of(deployer_key).address
     nonce = connection.next_nonce(deployer)
@@ -76,7 +92,20 @@ def deploy(
     if fund_wei:
         data = keccak(b"fund(uint256)")[:4] + fund_wei.to_bytes(32, "big")
         connection.send(deployer_key, {"to": vault, "value": fund_wei, "data": "0x" + data.hex()}, FUND_GAS)
-    return registry
+    deployment = Deployment(
+        chain_id=connection.chain_id,
+        registry=registry,
+        ledger=ledger,
+        vault=vault,
+        disputes=judge,
+        terms=terms,
+        windows=(window, guard.ruling_seconds),
+        asset=guard.asset or ZERO_ADDRESS,
+        unbonding_seconds=guard.unbonding_after(window),
+        bond_wei=guard.bond_wei,
+    )
+    founders = [model_state.Entry(*entry) for entry in entries]
+    return Founding(registry, compute_fingerprint(deployment, founders, keccak(spec)))
 
 
 def send_wei(rpc_url: str, key: Key, to: str, wei: int) -> str:

@@ -18,6 +18,7 @@ MAX_FINDINGS: Final = 100
 CODES: Final = {
     "code.mismatch": "the code at an address is not the contract's",
     "code.immutable": "the code names another registry, ledger, chain or domain",
+    "code.creation": "a contract was made by another constructor than the published one, or not as events tell",
     "code.roster": "the signers that the ledger reads are not those of the roster",
     "log.unreadable": "a log that the contract cannot have written, or out of the chain's order",
     "roster.member": "a member's entry differs between events and storage, or comes out of turn",

@@ -34,10 +34,6 @@ class Membership:
         """EIP-155 id of the chain that the endpoint serves."""
         return self._connection.chain_id
 
-    def config(self) -> bytes:
-        """Config digest of the newest roster, which every approval names."""
-        return bytes(self._connection.call(self._registry.functions.configDigest()))
-
     def sign(self, key: Key, approval: Approval) -> bytes:
         """The key's EIP-2098 signature of `approval`, 64 bytes."""
         digest = approval.signing_digest(self.chain_id, self._registry.address)

@@ -71,10 +71,13 @@ class Periods:
         try:
             self._read_until(block)
         except ChainUnavailable:
-            # A reorganisation may have undone what was read: the next look reads all of it again.
-            self._found, self._next_block = (), self._first_block
+            self.forget()
             raise
         return self._found
+
+    def forget(self) -> None:
+        """Read all of it again at the next look: a reorganisation may have undone it, or it was never true."""
+        self._found, self._next_block = (), self._first_block
 
     def _read_until(self, block: int) -> None:
         if block >= self._next_block:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from ledger.audit_creation import audit_creation
 from ledger.findings import Notebook, shown
 from ledger.trail import Event, Trail
 
@@ -30,6 +31,7 @@ class Replay:
         self._events = trail.events(contract, address, only)
         self._waiting: Event | None = None
         self._is_over = False
+        self._is_made = bool(only)  # whoever asks about all events looks at how the contract was made
 
     def advance(self, place: tuple[int, int] | None = None) -> None:
         """Checks the events before this place of the chain, or all."""
@@ -48,6 +50,9 @@ class Replay:
         event, self._waiting = self.peek(), None
         if event is None:
             return
+        if not self._is_made and event.name:
+            self._is_made = True
+            audit_creation(self.trail, self._contract, self.address, event.tx, self.notebook)
         check = self.checks.get(event.name)
         if check is None:
             what = shown(event.values.get("reason", event.name))

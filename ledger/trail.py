@@ -174,6 +174,17 @@ class Trail:
         call = {"to": token, "data": "0x" + (keccak(b"balanceOf(address)")[:4] + encode(["address"], [holder])).hex()}
         return int.from_bytes(data(self._ask("eth_call", call, hex(self.block)), 32), "big")
 
+    def transaction(self, tx: str) -> dict[str, Any]:
+        """The transaction with this hash, as JSON-RPC shows it.
+
+        Raises:
+            ChainUnavailable: the endpoint does not have it.
+        """
+        found = self._ask("eth_getTransactionByHash", tx)
+        if not isinstance(found, dict) or found.get("hash") != tx:
+            raise ChainUnavailable(f"the endpoint does not show transaction {tx}: name one that keeps them all")
+        return found
+
     def mapped(self, contract: str, address: str, name: str, key: int) -> bytes:
         """The 32 bytes that the contract's storage holds in the mapping `name` for this number."""
         slot = keccak(encode(["uint256", "uint256"], [key, _slot(contract, name)]))

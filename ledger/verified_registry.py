@@ -18,10 +18,13 @@ from ledger.errors import InvalidRoster, UnprovenRegistry
 from ledger.findings import Notebook
 from ledger.model_state import Entry
 from ledger.trail import Trail
-from ledger.types import Member, Roster
+from ledger.types import Member, Roster, VaultTerms
 
 NOWHERE: Final = ("unreachable.invalid", 1)
 """Source: RFC 2606, no name under .invalid is ever given to anybody."""
+
+MISTAKE: Final = "spec.unreadable"
+"""The one finding that is no lie: members may sign a specification that nobody can use, and then another one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,11 +35,13 @@ class VerifiedRegistry:
         fingerprint: of the consortium.
         roster: the newest one.
         configs: config digest of every roster, oldest first.
+        terms: what the vault pays.
     """
 
     fingerprint: bytes
     roster: Roster
     configs: tuple[bytes, ...]
+    terms: VaultTerms
 
 
 def verify_registry(connection: Connection, registry: str, first_block: int = 0) -> VerifiedRegistry:
@@ -59,8 +64,9 @@ def verified(trail: Trail, registry: str) -> VerifiedRegistry:
     replayed = RegistryAudit(trail, deployment, notebook)
     replayed.finish()
     trail.confirm()  # first: what was read from two histories proves nothing against the endpoint
-    if notebook.findings:
-        raise UnprovenRegistry(notebook.findings[0].text)
+    for finding in notebook.findings:
+        if finding.code != MISTAKE:
+            raise UnprovenRegistry(finding.text)
     config, newest = next(reversed(replayed.rosters.items()))
     try:
         roster = Roster(
@@ -77,7 +83,7 @@ def verified(trail: Trail, registry: str) -> VerifiedRegistry:
         )
     except ValueError as error:
         raise InvalidRoster(f"the registry's roster cannot be used: {error}") from error
-    return VerifiedRegistry(replayed.fingerprint, roster, tuple(replayed.rosters))
+    return VerifiedRegistry(replayed.fingerprint, roster, tuple(replayed.rosters), deployment.terms)
 
 
 def member_of(index: int, entry: Entry) -> Member:

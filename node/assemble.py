@@ -98,7 +98,7 @@ def assemble(folder: Path, config: Config, keys: Keys, pauses: Callable[[int, st
         timing=config.gossip.timing(),
         rewards_root=committed_rewards,
     )
-    workshop = Workshop(identity, learner, store, client.terms(), secrets.token_bytes)
+    workshop = Workshop(identity, learner, store, proven.terms, secrets.token_bytes)
     own = config.node
     habits = Habits((own.bind or own.host, own.port), own.rest_seconds, own.linger_seconds, own.relay, pauses)
     node = Node(

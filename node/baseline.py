@@ -11,7 +11,6 @@ from node.tasks import Task
 from node.train import (
     Parameters,
     Rows,
-    Training,
     _double,
     compute_statistics,
     flatten,
@@ -19,6 +18,7 @@ from node.train import (
     split_parameters,
     standardise,
 )
+from node.training import Training
 
 
 def train_alone(task: Task, rows: Rows, training: Training, rounds: int, seed: int) -> tuple[ModelState, Parameters]:

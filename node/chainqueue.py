@@ -89,7 +89,11 @@ class ChainQueue:
         try:
             if await self._call(self._client.roster_version) == version:
                 return None
-            return (await self._call(self._client.verified)).roster
+            roster = (await self._call(self._client.verified)).roster
+            if roster.version < version:
+                self._doubt(f"the endpoint shows roster {roster.version}, and this node knows roster {version} already")
+                return None
+            return roster
         except (UnprovenRegistry, WrongFingerprint) as error:
             self._doubt(str(error))
             return None
@@ -99,17 +103,25 @@ class ChainQueue:
 
     async def rosters(self) -> tuple[int, tuple[Period, ...]] | None:
         """How many rounds are recorded for good, and every roster that came before the last of them or later; None if
-        the ledger does not answer.
+        the ledger does not answer, or shows less than it did.
         """
         try:
             rounds = await self._call(self._client.final_round)
-            return rounds, await self._call(self._client.periods)
+            periods = await self._call(self._client.periods)
         except (UnprovenRegistry, WrongFingerprint) as error:
             self._doubt(str(error))
             return None
         except LedgerError as error:
             log.debug("ledger.silent", reason=str(error))
             return None
+
+        configs = tuple(period.config for period in periods)
+        known = self._store.rosters()
+        if configs[: len(known)] != known:
+            self._doubt(f"the endpoint shows {len(configs)} rosters, without some of the {len(known)} that were final")
+            return None
+        self._store.keep_rosters(configs)
+        return rounds, periods
 
     def _doubt(self, reason: str) -> None:
         if reason != self._doubted:

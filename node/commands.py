@@ -23,6 +23,7 @@ from node.members import MEMBER_FILE, read_roster
 
 if TYPE_CHECKING:
     from gossip.spec import TaskSpec
+    from ledger.deploy import Founding
     from ledger.types import Member, VaultTerms
 
 log = structlog.get_logger()
@@ -100,24 +101,33 @@ def deploy(
     config = load_config(task_from)
     task = load_task(config.node.task, dict(config.node.options), task_from)
     deployer = DEV_KEYS[0] if key is None else read_hex_key(key)
-    registry = deploy_for(roster, rpc, deployer, make_spec(task, rounds), vault, gas_wei)
-    fingerprint = LedgerClient(rpc, registry).verified().fingerprint
-    print(f'every member writes into mycelia.toml, [ledger]: fingerprint = "0x{fingerprint.hex()}"', file=sys.stderr)
-    print(registry)
+    chain_id = config.ledger.chain_id
+    founding = deploy_for(roster, rpc, deployer, make_spec(task, rounds), vault, gas_wei, chain_id)
+    written = f'fingerprint = "0x{founding.fingerprint.hex()}"'
+    LedgerClient(rpc, founding.registry, fingerprint=founding.fingerprint).verified()
+    print(f"every member writes into mycelia.toml, [ledger]: {written}", file=sys.stderr)
+    print(founding.registry)
 
 
 def deploy_for(
-    members: list[Member], rpc: str, deployer: str | bytes, spec: TaskSpec, vault: VaultTerms, gas_wei: int
-) -> str:
-    """Deploy with these members, a vault that can pay every round, and gas for the signers; the registry's address."""
+    members: list[Member],
+    rpc: str,
+    deployer: str | bytes,
+    spec: TaskSpec,
+    vault: VaultTerms,
+    gas_wei: int,
+    chain_id: int | None = None,
+) -> Founding:
+    """Deploy with these members, a vault that can pay every round, and gas for the signers."""
     from ledger.deploy import deploy as deploy_contracts
     from ledger.deploy import send_wei
 
-    registry = deploy_contracts(rpc, deployer, members, spec.encode(), vault, vault.round_budget_wei * spec.rounds)
+    budget = vault.round_budget_wei * spec.rounds
+    founding = deploy_contracts(rpc, deployer, members, spec.encode(), vault, budget, expect_chain_id=chain_id)
     for member in members:
         if gas_wei:
             send_wei(rpc, deployer, member.signer, gas_wei)
-    return registry
+    return founding
 
 
 def run(folder: Path, rpc: str | None, registry: str | None) -> None:

@@ -199,7 +199,7 @@ def _deploy(stage: Stage) -> None:
     task = builtin_task(plan.data, stage.home(stage.names[0]))
     members = [read_member(stage.home(name) / MEMBER_FILE, index) for index, name in enumerate(stage.names)]
     terms = VaultTerms(WEI, 500_000, DISPUTE_SECONDS)
-    stage.registry = deploy_for(members, stage.rpc, DEV_KEYS[0], make_spec(task, plan.rounds), terms, GAS_WEI)
+    stage.registry = deploy_for(members, stage.rpc, DEV_KEYS[0], make_spec(task, plan.rounds), terms, GAS_WEI).registry
 
 
 def _start_node(stage: Stage, name: str) -> None:

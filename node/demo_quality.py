@@ -17,6 +17,7 @@ from node.model import ModelState, decode, first_state
 from node.store import STORE_FILE, Store
 from node.tasks import Task
 from node.train import Parameters, Rows
+from node.training import Training
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -90,7 +91,7 @@ def _local(stage: Stage, name: str, task: Task, rows: Rows, spec: TaskSpec) -> t
     """The model that the node trained alone; made here for a node that was killed before it could."""
     path = stage.home(name) / LOCAL_MODEL_FILE
     if not path.exists():
-        return train_alone(task, rows, train.Training.of(spec.training), spec.rounds, stage.plan.seed)
+        return train_alone(task, rows, Training.of(spec.training), spec.rounds, stage.plan.seed)
     with np.load(path, allow_pickle=False) as arrays:
         state = first_state(arrays["shared"], len(arrays["mean"]))
         return replace(state, mean=arrays["mean"], variance=arrays["variance"]), _private(path, task)

@@ -102,10 +102,12 @@ def find_member(roster: Roster, keys: Keys) -> int:
     """
     # Who left and came back has two entries.
     for member in sorted(roster.members, key=lambda member: not roster.is_active(member.index)):
-        if member.signer == keys.signer_address:
-            if member.peer_id != keys.peer_id:
-                raise ConfigError(f"the registry holds another node key for {member.name}: {member.peer_id}")
+        if member.signer == keys.signer_address and member.peer_id == keys.peer_id:
             return member.index
+    # A signer that is gone can be anybody's again, with a node key of their own.
+    for member in roster.members:
+        if member.signer == keys.signer_address:
+            raise ConfigError(f"the registry holds another node key for {member.name}: {member.peer_id}")
     raise ConfigError(f"the registry {roster.registry} has no member with the signer {keys.signer_address}")
 
 

@@ -10,6 +10,7 @@ from node import train
 from node.errors import TaskError
 from node.model import ModelState, apply_average, decode, encode, first_state
 from node.tasks import Task
+from node.training import Training
 from node.watch import Watch
 from node.workshop import Contribution, PublicSums, Vector
 
@@ -28,7 +29,7 @@ class TaskLearner:
         self.seed = seed
         self.watch = watch or Watch()
         self.rows = train.Rows.of(task, task.load_data())
-        self.training = train.Training.of(spec.training)
+        self.training = Training.of(spec.training)
         shared, self.private = train.split_parameters(task, task.build_model())
         self._validate(train.flatten(shared))
 
@@ -38,7 +39,7 @@ class TaskLearner:
         Raises:
             TaskError: this member's task does not fit it.
         """
-        self.training = train.Training.of(spec.training)
+        self.training = Training.of(spec.training)
         self.spec = spec
         shared, _ = train.split_parameters(self.task, self.task.build_model())
         self._validate(train.flatten(shared))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -56,7 +57,7 @@ def join(folder: Path, rpc: str | None, registry: str | None, out: Path) -> None
     _check_free(roster, member)
     if keys.account is None:
         raise ConfigError(f"{folder} has no {ACCOUNT_FILE}: a request to join is signed by the account as well")
-    admission = _admission(membership, member)
+    admission = _admission(roster, member)
     request = Request(
         action=ADMIT,
         registry=roster.registry,
@@ -85,7 +86,7 @@ def remove(folder: Path, name: str, rpc: str | None, registry: str | None, evide
         action=REMOVE,
         registry=roster.registry,
         chain_id=roster.chain_id,
-        config=membership.config().hex(),
+        config=roster.config_digest.hex(),
         index=found[0],
         evidence=(bytes(32) if evidence is None else keccak(_read_bytes(evidence))).hex(),
     )
@@ -108,6 +109,7 @@ def approve(folder: Path, paths: Sequence[Path], rpc: str | None, registry: str 
     _add_approval(request, membership, roster, keys)
     _write(path, request)
     if submit and len(request.approvals) >= roster.quorum:
+        print(_in_words(request, roster), file=sys.stderr)
         print(_submit(request, membership, roster, keys))
     else:
         _tell(path, request, roster)
@@ -123,7 +125,7 @@ def leave(folder: Path, rpc: str | None, registry: str | None) -> None:
     if _active(roster) <= 3:
         raise ConfigError("a consortium keeps at least 3 members: nobody can leave before another one joins")
     account = _account(folder, keys)
-    print(membership.leave(keys.signer, index, membership.sign(account, Exit(membership.config(), index))))
+    print(membership.leave(keys.signer, index, membership.sign(account, Exit(roster.config_digest, index))))
 
 
 def rotate(folder: Path, new: Path, rpc: str | None, registry: str | None) -> None:
@@ -137,7 +139,7 @@ def rotate(folder: Path, new: Path, rpc: str | None, registry: str | None) -> No
     _check_free(roster, member)
     account = _account(folder, keys)
     rotation = Rotation(
-        membership.config(),
+        roster.config_digest,
         index,
         member.account,
         member.signer,
@@ -156,7 +158,11 @@ def _opened(folder: Path, rpc: str | None, registry: str | None) -> tuple[Member
     for name, value in (("rpc", config.ledger.rpc), ("registry", config.ledger.registry)):
         if not value:
             raise ConfigError(f"{folder}/mycelia.toml: ledger.{name} is empty; name it there or with --{name}")
-    roster = LedgerClient(config.ledger.rpc, config.ledger.registry).roster()
+    chain = config.ledger
+    known = bytes.fromhex(chain.fingerprint.removeprefix("0x"))
+    client = LedgerClient(chain.rpc, chain.registry, expect_chain_id=chain.chain_id, fingerprint=known)
+    # What is signed here says whom it is about by index: an endpoint must not choose whom that is.
+    roster = client.verified().roster
     return Membership(config.ledger.rpc, config.ledger.registry, expect_chain_id=roster.chain_id), roster
 
 
@@ -188,19 +194,19 @@ def _check_free(roster: Roster, member: Member) -> None:
                 raise ConfigError(f"the member {other.name} has the {what} {getattr(member, name)} already")
 
 
-def _admission(membership: Membership, member: Member) -> Admission:
+def _admission(roster: Roster, member: Member) -> Admission:
     from ledger.approvals import Admission
 
     fields = (member.account, member.signer, member.name, member.peer_id.encode("ascii"), member.net_address)
-    return Admission(membership.config(), *fields)
+    return Admission(roster.config_digest, *fields)
 
 
-def _change(request: Request, membership: Membership, roster: Roster) -> Admission | Removal:
+def _change(request: Request, roster: Roster) -> Admission | Removal:
     from ledger.approvals import Removal
 
     if request.action == ADMIT:
-        return _admission(membership, _newcomer(request, roster))
-    return Removal(membership.config(), request.index or 0, bytes.fromhex(request.evidence))
+        return _admission(roster, _newcomer(request, roster))
+    return Removal(roster.config_digest, request.index or 0, bytes.fromhex(request.evidence))
 
 
 def _newcomer(request: Request, roster: Roster) -> Member:
@@ -221,13 +227,13 @@ def _check_request(path: Path, request: Request, membership: Membership, roster:
         raise ConfigError(
             f"{path} is for the registry {request.registry} on chain {request.chain_id}, not for this one"
         )
-    if request.config != membership.config().hex():
+    if request.config != roster.config_digest.hex():
         again = "`mycelia join`" if request.action == ADMIT else "`mycelia remove`"
         raise ConfigError(f"the roster has changed since {path} was written, which voids it: run {again} anew")
     if request.action == ADMIT:
         member = _newcomer(request, roster)
         _check_free(roster, member)
-        _check_consents(path, request, _admission(membership, member), roster)
+        _check_consents(path, request, _admission(roster, member), roster)
     elif not roster.is_active(request.index or 0):
         raise ConfigError(f"{path} asks to remove member {request.index}, who is no active member")
     _check_approvals(path, request, membership, roster)
@@ -241,7 +247,7 @@ def _check_consents(path: Path, request: Request, admission: Admission, roster: 
 
 
 def _check_approvals(path: Path, request: Request, membership: Membership, roster: Roster) -> None:
-    digest = _change(request, membership, roster).signing_digest(roster.chain_id, roster.registry)
+    digest = _change(request, roster).signing_digest(roster.chain_id, roster.registry)
     for index, signature in request.approvals.items():
         known = index.isascii() and index.isdigit() and int(index) < len(roster.members)
         if not known or not _is_signed(digest, signature, roster.signers[int(index)]):
@@ -263,7 +269,7 @@ def _is_signed(digest: bytes, signature: str, address: str) -> bool:
 
 def _add_approval(request: Request, membership: Membership, roster: Roster, keys: Keys) -> None:
     index = _own_index(roster, keys)
-    request.approvals[str(index)] = membership.sign(keys.signer, _change(request, membership, roster)).hex()
+    request.approvals[str(index)] = membership.sign(keys.signer, _change(request, roster)).hex()
 
 
 def _submit(request: Request, membership: Membership, roster: Roster, keys: Keys) -> str:
@@ -278,7 +284,17 @@ def _submit(request: Request, membership: Membership, roster: Roster, keys: Keys
 
 
 def _tell(path: Path, request: Request, roster: Roster) -> None:
+    print(_in_words(request, roster))
     print(f"{path}: {len(request.approvals)} of {roster.quorum} approvals")
+
+
+def _in_words(request: Request, roster: Roster) -> str:
+    if request.action == ADMIT:
+        member = _newcomer(request, roster)
+        keys = f"account {member.account}, signer {member.signer}, node {member.peer_id}"
+        return f"admits {member.name} at {member.net_address}, {keys}"
+    index = request.index or 0
+    return f"removes {roster.members[index].name}, member {index}"
 
 
 def _read_request(path: Path) -> Request:

@@ -17,7 +17,8 @@ import structlog
 from gossip.committee import Committee
 from gossip.spec import TaskSpec
 from ledger.periods import Period
-from node.errors import ConfigError
+from node.errors import ConfigError, TaskError
+from node.training import Training
 
 log = structlog.get_logger()
 
@@ -35,7 +36,7 @@ def plan_of(periods: Sequence[Period]) -> tuple[Committee, ...]:
     for period in periods:
         try:
             spec = _spec_after(plan[-1].spec if plan else None, period.spec)
-        except ValueError as error:
+        except (ValueError, TaskError) as error:
             if not plan:
                 raise ConfigError(f"the registry's task spec cannot be used: {error}") from error
             log.warning("roster.unusable", version=period.version, reason=str(error))
@@ -54,8 +55,12 @@ def _spec_after(before: TaskSpec | None, data: bytes) -> TaskSpec:
 
     Raises:
         ValueError: it cannot.
+        TaskError: its training table means nothing here.
     """
     spec = TaskSpec.decode(data)
+    Training.of(spec.training)
+    if before is not None and spec.initial_model != before.initial_model:
+        raise ValueError("it begins with another model, and the consortium goes on with the one it has")
     if before is not None and (spec.dimension, spec.features) != (before.dimension, before.features):
         raise ValueError(
             f"its model has {spec.dimension} parameters and {spec.features} features, and the consortium's "

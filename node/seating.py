@@ -57,7 +57,7 @@ class Seating:
         while not await self.look():
             if not told:
                 told = True
-                tell("the ledger, which does not answer")
+                tell("the ledger, which does not answer, or shows what this node cannot believe")
             await trio.sleep(LOOK_SECONDS)
 
     async def until_it_may_begin(self, round_id: int, tell: Callable[[str], None]) -> None:

@@ -23,7 +23,7 @@ from node.errors import StoreError
 from node.largeblobs import LARGE_BYTES, LargeBlobs
 
 STORE_FILE = "node.store"
-_VERSION = 2
+_VERSION = 3
 _T = TypeVar("_T")
 _Data = TypeVar("_Data", bytes, memoryview)
 _ROUNDS_KEPT = 2
@@ -31,6 +31,7 @@ _MODELS_KEPT = 4
 
 _SCHEMA = """
 CREATE TABLE owner (consortium TEXT NOT NULL);
+CREATE TABLE rosters (version INTEGER PRIMARY KEY, config BLOB NOT NULL);
 CREATE TABLE rounds (round INTEGER PRIMARY KEY, start BLOB NOT NULL);
 CREATE TABLE events (seq INTEGER PRIMARY KEY, round INTEGER NOT NULL, now REAL NOT NULL, body BLOB NOT NULL);
 CREATE TABLE blobs (name BLOB PRIMARY KEY, round INTEGER NOT NULL, data BLOB NOT NULL) WITHOUT ROWID;
@@ -101,6 +102,19 @@ class Store:
                 f"{self._path} is of another consortium ({row[0]}) than the one asked for ({consortium}); "
                 "go back to that one, or move the file away to begin anew with the same keys"
             )
+
+    def rosters(self) -> tuple[bytes, ...]:
+        """Config digests of the rosters that were final when they were last seen, oldest first."""
+        with self._lock:
+            rows = self._db.execute("SELECT config FROM rosters ORDER BY version").fetchall()
+        return tuple(config for (config,) in rows)
+
+    def keep_rosters(self, configs: Sequence[bytes]) -> None:
+        """Keep what is new of these."""
+        known = len(self.rosters())
+        if known < len(configs):
+            with self._change() as db:
+                db.executemany("INSERT INTO rosters VALUES (?, ?)", list(enumerate(configs))[known:])
 
     # --- rounds and events ----------------------------------------------------------------------------------------
 

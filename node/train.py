@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,43 +11,16 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from gossip.spec import MICRO
 from node.errors import TaskError
 from node.model import ModelState
 from node.tasks import LocalData, Task, scale_features
+from node.training import Training
 
 Vector = NDArray[np.float64]
 Parameters = dict[str, Tensor]
 
 VALIDATION_EVERY = 4
 """Every fourth row for learning is kept for validation; the same rows in every round."""
-
-
-@dataclass(frozen=True, slots=True)
-class Training:
-    """The task's hyper-parameters, as the spec publishes them in integers."""
-
-    local_steps: int = 20
-    batch_size: int = 16
-    learning_rate: float = 0.1
-    l2: float = 0.001
-
-    @classmethod
-    def of(cls, numbers: Mapping[str, int]) -> Training:
-        """From a spec's `training` table.
-
-        Raises:
-            TaskError: a name that means nothing here.
-        """
-        known = {"local_steps", "batch_size", "learning_rate_micro", "l2_micro"}
-        if set(numbers) - known:
-            raise TaskError(f"the spec's training table knows {sorted(known)}, found {sorted(set(numbers) - known)}")
-        return cls(
-            numbers.get("local_steps", 20),
-            numbers.get("batch_size", 16),
-            numbers.get("learning_rate_micro", 100_000) / MICRO,
-            numbers.get("l2_micro", 1_000) / MICRO,
-        )
 
 
 @dataclass(frozen=True, slots=True)

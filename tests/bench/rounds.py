@@ -137,7 +137,7 @@ class Consortium:
         rpc = str(json.loads(self._chain.stdout.readline())["rpc"])
         spec = make_spec(load_task("constant_task:Constant", options, self.home(0)), ROUNDS, TRAINING)
         members = [read_member(self.home(member) / "member.json", member) for member in range(self.n)]
-        registry = deploy_for(members, rpc, DEV_KEYS[0], spec, VaultTerms(10**12, 500_000, 1), 10**19)
+        registry = deploy_for(members, rpc, DEV_KEYS[0], spec, VaultTerms(10**12, 500_000, 1), 10**19).registry
         for member in range(self.n):
             home = self.home(member)
             set_registry(home, rpc, registry)

@@ -165,7 +165,8 @@ class Cluster:
         rpc_place = ("127.0.0.1", int(self.rpc.rpartition(":")[2].rstrip("/")))
         members = [read_member(self.home(member) / "member.json", member) for member in range(self.n)]
         self.spec: TaskSpec = make_spec(builtin_task("breast-cancer", self.home(0)), ROUNDS)
-        self.registry = deploy_for(members, self.rpc, DEV_KEYS[0], self.spec, VaultTerms(10**12, 500_000, 1), 10**19)
+        terms = VaultTerms(10**12, 500_000, 1)
+        self.registry = deploy_for(members, self.rpc, DEV_KEYS[0], self.spec, terms, 10**19).registry
         self.proxies = Proxies(
             [Route(("127.0.0.1", port), ("127.0.0.2", port), member) for member, port in enumerate(ports)]
             + [Route(("127.0.0.1", port), rpc_place, member, is_chain=True) for member, port in enumerate(rpc_ports)],

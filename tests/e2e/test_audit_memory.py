@@ -93,7 +93,7 @@ class LongChain:
             return self._view(bytes.fromhex(params[0]["data"][2:]))
         if method == "eth_getLogs":
             return self._deployed(params[0])
-        if method == "eth_getBlockByNumber":
+        if method in ("eth_getBlockByNumber", "eth_getTransactionByHash"):
             return self._true.request(method, params)
         return self._true.request(method, [*params[:-1], "latest"])
 

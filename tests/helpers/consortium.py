@@ -33,7 +33,7 @@ def deploy_consortium(folder: Path, rpc: str, count: int) -> list[str]:
     names = sorted(home.name for home in folder.iterdir())
     members = [read_member(folder / name / "member.json", index) for index, name in enumerate(names)]
     spec = make_spec(builtin_task("breast-cancer", folder / names[0]), 2)
-    registry = deploy_for(members, rpc, DEV_KEYS[0], spec, VaultTerms(10**18, 500_000, 1), 0)
+    registry = deploy_for(members, rpc, DEV_KEYS[0], spec, VaultTerms(10**18, 500_000, 1), 0).registry
     for name in names:
         set_registry(folder / name, rpc, registry)
     return names

@@ -144,7 +144,7 @@ def begin(
     """
     members = (first or member(0), *map(member, range(1, N)))
     funded = 0 if token else FUND_WEI
-    registry = deploy(rpc_url, keys[0], members, SPEC, TERMS, funded, DisputeTerms(asset=token))
+    registry = deploy(rpc_url, keys[0], members, SPEC, TERMS, funded, DisputeTerms(asset=token)).registry
     client = LedgerClient(rpc_url, registry, finality=finality)
     if token is not None:
         for key in keys[:2]:

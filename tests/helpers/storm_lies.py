@@ -107,6 +107,10 @@ def at_time(change: Callable[[int], int]) -> Lie:
 REGISTRY, LEDGER, VAULT, DISPUTES = "MemberRegistry", "RoundLedger", "RewardVault", "Disputes"
 
 STORM_LIES: Final = [
+    *(
+        ("code.creation", on_answer("eth_getTransactionByHash", lambda _, found, change=change: found | change))
+        for change in ({"input": "0x6001"}, {"to": STRANGER}, {"from": STRANGER}, {"nonce": "0x7"})
+    ),
     ("roster.approval", without(REGISTRY, "Approved")),
     ("roster.approval", without(REGISTRY, "Authorised")),
     ("roster.approval", without(REGISTRY, "SuccessorNamed")),

@@ -96,7 +96,7 @@ class Deployed:
 
 @pytest.fixture
 def deployed(url: str) -> Deployed:
-    client = LedgerClient(url, deploy(url, DEV_KEYS[0], MEMBERS, SPEC, TERMS, FUND_WEI))
+    client = LedgerClient(url, deploy(url, DEV_KEYS[0], MEMBERS, SPEC, TERMS, FUND_WEI).registry)
     return Deployed(client, client.roster())
 
 
@@ -191,7 +191,7 @@ def test_a_claim_pays_the_registered_account_once(paid: tuple[Deployed, RoundRes
 
 def test_a_development_chain_ages_while_nobody_sends() -> None:
     with running() as server:
-        client = LedgerClient(server.url, deploy(server.url, DEV_KEYS[0], MEMBERS, SPEC, TERMS, 0))
+        client = LedgerClient(server.url, deploy(server.url, DEV_KEYS[0], MEMBERS, SPEC, TERMS, 0).registry)
         before = client.block_timestamp()
         Web3(Web3.HTTPProvider(server.url)).provider.make_request("evm_increaseTime", [hex(100)])
         assert client.block_timestamp() >= before + 100

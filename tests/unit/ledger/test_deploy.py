@@ -37,12 +37,13 @@ def told(proxy: LyingProxy, lie: Lie) -> Iterator[None]:
 def test_everything_is_where_the_nonce_predicts_and_the_vault_is_funded(proxy: LyingProxy) -> None:
     deployer = account_of(DEV_KEYS[0]).address
     nonce = Connection(proxy.url).next_nonce(deployer)
-    registry = deploy(proxy.url, DEV_KEYS[0], MEMBERS, SPEC, TERMS, FUND_WEI)
-    roster = LedgerClient(proxy.url, registry).roster()
+    founding = deploy(proxy.url, DEV_KEYS[0], MEMBERS, SPEC, TERMS, FUND_WEI)
+    client = LedgerClient(proxy.url, founding.registry, fingerprint=founding.fingerprint)
+    roster = client.verified().roster
+    assert roster == client.roster()
     assert [roster.registry, roster.ledger, roster.vault] == [create_address(deployer, nonce + i) for i in range(3)]
     assert (roster.members, roster.spec, roster.quorum) == (MEMBERS, SPEC, 3)
-    client = LedgerClient(proxy.url, registry)
-    assert client.terms() == TERMS
+    assert client.terms() == client.verified().terms == TERMS
     assert client.balance_wei(roster.vault) == client.funded_wei() == FUND_WEI
 
 

@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 
 from ledger import artifacts
-from ledger.audit_deployment import Deployment
 from ledger.audit_disputes import DisputesAudit
 from ledger.audit_pauses import PausesAudit
 from ledger.audit_registry import RegistryAudit
@@ -14,12 +13,13 @@ from ledger.audit_rounds import RoundsAudit
 from ledger.audit_vault import VaultAudit
 from ledger.echoes import Echoes
 from ledger.findings import Notebook
+from ledger.fingerprint import Deployment
 from ledger.replay import Replay
 from ledger.trail import Event, event_types
 from ledger.types import VaultTerms
 
 ADDRESS = "0x" + "11" * 20
-DEPLOYMENT = Deployment(1, ADDRESS, ADDRESS, ADDRESS, VaultTerms(1, 1, 1), ADDRESS, (1, 1), ADDRESS, 3, 1)
+DEPLOYMENT = Deployment(1, ADDRESS, ADDRESS, ADDRESS, ADDRESS, VaultTerms(1, 1, 1), (1, 1), ADDRESS, 3, 1)
 
 
 class Told:
@@ -73,7 +73,8 @@ def test_every_contract_is_audited() -> None:
 def replay(*places: tuple[int, int], checks: tuple[str, ...] = ("Funded",)) -> tuple[Replay, list[tuple[int, int]]]:
     seen: list[tuple[int, int]] = []
     trail: Any = Told(*(Event("Funded", {}, block, "0x", index) for block, index in places))
-    found = Replay(trail, "RewardVault", ADDRESS, Notebook(), {name: lambda e: seen.append(e.place) for name in checks})
+    check = {name: lambda event: seen.append(event.place) for name in checks}
+    found = Replay(trail, "RewardVault", ADDRESS, Notebook(), check, only="Funded")
     return found, seen
 
 

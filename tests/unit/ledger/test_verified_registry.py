@@ -7,17 +7,20 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from eth_abi.abi import encode
+from eth_hash.auto import keccak
 
+from ledger.approvals import Approval, Removal, SpecChange, Succession
 from ledger.errors import ChainUnavailable, UnprovenRegistry
-from ledger.fingerprint import compute_fingerprint
+from ledger.fingerprint import Deployment, compute_fingerprint
 from ledger.model_state import Entry
-from ledger.trail import Trail
-from ledger.types import EMPTY, ZERO_ADDRESS
+from ledger.trail import Trail, event_types
+from ledger.types import DAY_SECONDS, EMPTY, ZERO_ADDRESS, VaultTerms
 from ledger.verified_registry import NOWHERE, VerifiedRegistry, member_of, verified
-from tests.helpers.lying_proxy import Lie, honest, on_answer, on_event, without
-from tests.helpers.scene import Scene, deploy_scene
+from tests.helpers.lying_proxy import Lie, Log, honest, on_answer, on_event, on_logs, without
+from tests.helpers.scene import OTHER, Scene, deploy_scene
 from tests.helpers.storm import SPEC, Shown, Storm, raise_storm
-from tests.helpers.storm_lies import REGISTRY, STORM_LIES, again, setting, without_place
+from tests.helpers.storm_lies import REGISTRY, STORM_LIES, STRANGER, again, setting, without_place
 
 ABOUT_MEMBERS = [(code, lie) for code, lie in STORM_LIES if code.split(".")[0] in ("roster", "spec")]
 
@@ -95,20 +98,87 @@ def test_a_rotation_without_a_signature_is_not_believed(shown: Shown) -> None:
 
 def test_every_part_of_a_deployment_counts_in_its_fingerprint() -> None:
     entry = Entry(ZERO_ADDRESS, ZERO_ADDRESS, "a", b"p", "h:1")
-    contracts = tuple(f"0x{place:040x}" for place in range(1, 5))
-    changes = [
-        {"account": contracts[0]},
-        {"signer": contracts[0]},
-        {"name": "b"},
-        {"peer_id": b"q"},
-        {"net_address": "h:2"},
+    here = [f"0x{place:040x}" for place in range(1, 6)]
+    deployment = Deployment(1, *here[:4], VaultTerms(1, 2, 3), (3, 4), here[4], 5, 6)
+    others: list[dict[str, Any]] = [
+        {"chain_id": 2},
+        *({name: here[4]} for name in ("registry", "ledger", "vault", "disputes")),
+        *({"terms": VaultTerms(*terms)} for terms in ((2, 2, 3), (1, 1, 3))),
+        *({"windows": windows} for windows in ((4, 4), (3, 3))),
+        *({"asset": here[0]}, {"unbonding_seconds": 6}, {"bond_wei": 7}),
     ]
-    seen = {compute_fingerprint(1, contracts, [replace(entry, **change)], EMPTY) for change in [{}, *changes]}
-    seen.add(compute_fingerprint(2, contracts, [entry], EMPTY))
-    seen.add(compute_fingerprint(1, contracts[::-1], [entry], EMPTY))
-    seen.add(compute_fingerprint(1, contracts, [entry, entry], EMPTY))
-    seen.add(compute_fingerprint(1, contracts, [entry], b"\1" * 32))
-    assert len(seen) == 10
+    changes: list[dict[str, Any]] = [
+        *({"account": here[0]}, {"signer": here[0]}, {"name": "b"}, {"peer_id": b"q"}, {"net_address": "h:2"}),
+    ]
+    seen = {compute_fingerprint(replace(deployment, **other), [entry], EMPTY) for other in [{}, *others]}
+    seen |= {compute_fingerprint(deployment, [replace(entry, **change)], EMPTY) for change in changes}
+    seen |= {compute_fingerprint(deployment, [entry, entry], EMPTY), compute_fingerprint(deployment, [entry], OTHER)}
+    assert len(seen) == 1 + len(others) + len(changes) + 2
+
+
+def change_before_the_founding(name: str, values: dict[str, Any], approval: Approval) -> Lie:
+    """A change with an approval that nobody signed, between the founders and the first roster, as if it were theirs."""
+    known = {kind.name: (topic, kind) for topic, kind in event_types(REGISTRY).items()}
+
+    def log_of(like: Log, event: str, found: dict[str, Any]) -> Log:
+        topic, kind = known[event]
+        topics = [topic, *(encode([abi], [found[field]]) for field, abi in kind.indexed)]
+        plain = encode([abi for _, abi in kind.plain], [found[field] for field, _ in kind.plain])
+        return like | {"topics": ["0x" + part.hex() for part in topics], "data": "0x" + plain.hex()}
+
+    def more(logs: list[Log]) -> list[Log]:
+        first = "0x" + known["RosterChanged"][0].hex()
+        place = next((n for n, log in enumerate(logs) if log["topics"][0] == first), None)
+        if place is None:
+            return logs
+        like = logs[place]
+        allowed = {"config": EMPTY, "approved": approval.struct_hash(), "signers": 0, "signatures": b""}
+        forged = [log_of(like, "Approved", allowed), log_of(like, name, values)]
+        told = [*logs[:place], *forged, *logs[place:]]
+        begins = int(logs[0]["logIndex"], 16)
+        return [
+            log | {"logIndex": hex(begins + n)} if log["blockNumber"] == like["blockNumber"] else log
+            for n, log in enumerate(told)
+        ]
+
+    return on_logs(more)
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "approval"),
+    [
+        ("MemberRemoved", {"index": 3, "evidence": EMPTY}, Removal(EMPTY, 3, EMPTY)),
+        (
+            "SpecProposed",
+            {"number": 0, "specDigest": keccak(b"{}"), "adoptableAt": 86_400, "spec": b"{}"},
+            SpecChange(EMPTY, 0, keccak(b"{}")),
+        ),
+        ("SuccessorNamed", {"successor": STRANGER}, Succession(EMPTY, STRANGER)),
+    ],
+    ids=["removal", "spec", "successor"],
+)
+def test_nothing_that_comes_before_the_first_roster_needs_no_signature(
+    name: str, values: dict[str, Any], approval: Approval
+) -> None:
+    shown = Shown(Scene(deploy_scene(5, SPEC)))
+    assert told(shown, honest).roster.version == 1
+    with pytest.raises(UnprovenRegistry, match="comes before there was any roster"):
+        told(shown, change_before_the_founding(name, values, approval))
+
+
+SENT: dict[str, dict[str, Any]] = {
+    "another constructor": {"input": "0x6001"},
+    "an ordinary call": {"to": STRANGER},
+    "another sender": {"from": STRANGER},
+    "another nonce": {"nonce": "0x7"},
+}
+
+
+@pytest.mark.parametrize("case", SENT)
+def test_a_registry_that_was_made_in_another_way_is_not_believed(shown: Shown, case: str) -> None:
+    """Its constructor may have written a roster that no event tells of."""
+    with pytest.raises(UnprovenRegistry):
+        told(shown, on_answer("eth_getTransactionByHash", lambda _, found: found | SENT[case]))
 
 
 def test_the_fingerprint_stays_while_members_come_and_go() -> None:
@@ -120,6 +190,14 @@ def test_the_fingerprint_stays_while_members_come_and_go() -> None:
     assert after.fingerprint == before.fingerprint
     assert after.configs[:1] == before.configs
     assert len(after.configs) == 3
+
+
+def test_a_specification_that_nobody_can_read_is_no_lie() -> None:
+    scene = Scene(deploy_scene(5, SPEC))
+    scene.accepted("registry", "proposeSpec", *scene.spec_change(b"no task"))
+    scene.travel(DAY_SECONDS)
+    scene.accepted("registry", "adoptSpec", b"no task")
+    assert told(Shown(scene), honest).roster.spec == b"no task"
 
 
 def test_registries_that_repeat_or_drop_rosters_are_not_believed(shown: Shown) -> None:

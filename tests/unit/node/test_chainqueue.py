@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
@@ -222,3 +223,48 @@ def test_a_roster_that_is_not_proven_is_none_and_is_told_of_once(store: Store) -
     trio.run(ask)
     assert len(told) == 1
     assert "member 1 signed nothing" in told[0]
+
+
+class Registry:
+    """What a client shows of rosters, one look after another."""
+
+    def __init__(self, *looks: tuple[bytes, ...]) -> None:
+        self.looks = list(looks)
+
+    def final_round(self) -> int:
+        return 5
+
+    def periods(self) -> tuple[Any, ...]:
+        return tuple(SimpleNamespace(config=config) for config in self.looks.pop(0))
+
+
+def test_an_endpoint_that_shows_fewer_or_other_final_rosters_than_before_is_not_followed(store: Store) -> None:
+    first, second, other = (bytes([number]) * 32 for number in (1, 2, 9))
+    looks = [(first, second), (first,), (first, other), (), (first, second, other)]
+
+    async def look(*shown: tuple[bytes, ...]) -> list[bool]:
+        registry: Any = Registry(*shown)
+        chain = ChainQueue(registry, store, bytes(32), 0, 4)
+        return [await chain.rosters() is not None for _ in shown]
+
+    assert trio.run(look, *looks) == [True, False, False, False, True]
+    # Also after a restart, where an endpoint that hides a removal would be believed.
+    assert trio.run(look, (first, second), (first, second, other)) == [False, True]
+    assert store.rosters() == (first, second, other)
+
+
+def test_an_older_roster_than_the_one_that_is_known_is_not_followed(store: Store) -> None:
+    class Behind:
+        def roster_version(self) -> int:
+            return 2
+
+        def verified(self) -> Any:
+            return SimpleNamespace(roster=SimpleNamespace(version=2))
+
+    behind: Any = Behind()
+
+    async def ask() -> tuple[bool, bool]:
+        chain = ChainQueue(behind, store, bytes(32), 0, 4)
+        return await chain.newer_roster(3) is None, await chain.newer_roster(1) is None
+
+    assert trio.run(ask) == (True, False)

@@ -15,12 +15,13 @@ import pytest
 from ledger.client import LedgerClient
 from ledger.deploy import deploy, send_wei
 from ledger.devchain import DEV_KEYS, running
-from ledger.errors import Reverted
+from ledger.errors import Reverted, UnprovenRegistry, WrongFingerprint
 from ledger.types import VaultTerms
 from node import commands, membership
 from node.errors import ConfigError
 from node.keys import load_keys
 from node.members import MEMBER_FILE, read_roster
+from tests.helpers.lying_proxy import lying_proxy
 
 NAMES = ("north", "south", "east", "west")
 
@@ -39,7 +40,7 @@ def deployed(folders: Path, path: Path) -> Iterator[SimpleNamespace]:
     shutil.copytree(folders, path, dirs_exist_ok=True)
     roster = read_roster([path / name / MEMBER_FILE for name in NAMES])
     with running() as server:
-        registry = deploy(server.url, DEV_KEYS[0], roster, b"{}", VaultTerms(1, 1, 0), 0)
+        registry = deploy(server.url, DEV_KEYS[0], roster, b"{}", VaultTerms(1, 1, 0), 0).registry
         for name in NAMES:
             send_wei(server.url, DEV_KEYS[0], load_keys(path / name).signer_address, 10**18)
         where = (server.url, registry)
@@ -203,3 +204,25 @@ def test_files_that_are_missing_or_of_another_request_are_named(unchanged: Simpl
     membership.remove(unchanged.path / "north", "west", *unchanged.where, None, other)
     with pytest.raises(ConfigError, match="is not a copy of"):
         approve(unchanged, "north", unchanged.request, other)
+
+
+@pytest.mark.parametrize("where", [("eth_call",), ("eth_call", "eth_getLogs")], ids=["views", "views and events"])
+def test_an_endpoint_that_swaps_names_gets_nothing_signed(there: SimpleNamespace, where: tuple[str, ...]) -> None:
+    """A removal is signed by index: whose index it is must not be for the endpoint to say."""
+    url, registry = there.where
+    config = there.path / "south" / "mycelia.toml"
+    pinned = f'fingerprint = "0x{there.client.verified().fingerprint.hex()}"'
+    config.write_text(config.read_text().replace('fingerprint = ""', pinned))
+    north, south = (name.encode().hex() for name in ("north", "south"))
+
+    def swapped(method: str, params: list[Any], answer: Any) -> Any:
+        text = json.dumps(answer)
+        for old, new in ((north, "??"), (south, north), ("??", south)) if method in where else ():
+            text = text.replace(old, new)
+        return json.loads(text)
+
+    with lying_proxy(url) as proxy:
+        proxy.lie = swapped
+        with pytest.raises((UnprovenRegistry, WrongFingerprint)):
+            membership.remove(there.path / "south", "north", proxy.url, registry, None, there.request)
+    assert not there.request.exists()

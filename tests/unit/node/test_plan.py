@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -38,7 +39,15 @@ def test_a_task_that_is_over_goes_on_with_the_next_one_at_once() -> None:
     assert committee_of(plan, 4).config == over.config
 
 
-@pytest.mark.parametrize("spec", [b"{}", small_spec(dimension=6, rounds=1000).encode()], ids=["garbage", "shape"])
+UNUSABLE = {
+    "garbage": b"{}",
+    "shape": small_spec(dimension=6, rounds=1000).encode(),
+    "training": msgspec.structs.replace(small_spec(rounds=1000), training={"local_step": 5}).encode(),
+    "model": msgspec.structs.replace(small_spec(rounds=1000), initial_model="22" * 32).encode(),
+}
+
+
+@pytest.mark.parametrize("spec", UNUSABLE.values(), ids=UNUSABLE)
 def test_a_task_that_cannot_follow_makes_no_rounds_and_the_next_one_can_mend_it(spec: bytes) -> None:
     wrong = replace(period(2, 5), spec=spec)
     assert [each.config[0] for each in plan_of([period(1, 0), wrong])] == [1]
