@@ -100,7 +100,7 @@ class Store:
         elif row[0] != consortium:
             raise StoreError(
                 f"{self._path} is of another consortium ({row[0]}) than the one asked for ({consortium}); "
-                "go back to that one, or move the file away to begin anew with the same keys"
+                "ask another member which is yours; then go back to it, or move the file away to begin anew with these keys"
             )
 
     def rosters(self) -> tuple[bytes, ...]:
