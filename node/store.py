@@ -100,7 +100,7 @@ class Store:
         elif row[0] != consortium:
             raise StoreError(
                 f"{self._path} is of another consortium ({row[0]}) than the one asked for ({consortium}); "
-                "ask another member which is yours; then go back to it, or move the file away to begin anew with these keys"
+                "ask another member which is yours; then go back to it, or move the file away to begin anew"
             )
 
     def rosters(self) -> tuple[bytes, ...]:
