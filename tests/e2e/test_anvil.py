@@ -75,7 +75,13 @@ def test_a_transaction_that_fails_only_when_it_is_included_is_named_as_well(chai
     with ThreadPoolExecutor(2) as pool:
         faster = pool.submit(recorded.client.submit, KEYS[1], result, None, QUORUM, recorded.signatures(result))
         slower = pool.submit(recorded.client.submit, KEYS[2], result, None, QUORUM, recorded.signatures(result))
-        wait_for(lambda: int(chain.request("txpool_status")["pending"], 16) == 2)
+
+        def are_both_sent() -> bool:
+            for ended in (sent for sent in (faster, slower) if sent.done()):
+                raise AssertionError("it ended before any block was made") from ended.exception()
+            return int(chain.request("txpool_status")["pending"], 16) == 2
+
+        wait_for(are_both_sent)
         chain.request("evm_mine")
         assert sorted([faster.result(60) is None, slower.result(60) is None]) == [False, True]
 
