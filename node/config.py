@@ -154,13 +154,15 @@ def write_config(folder: Path, config: Config) -> None:
     _save(path, "\n".join(line for section in _SECTIONS for line in _section_lines(section, config)))
 
 
-def set_registry(folder: Path, rpc: str, registry: str) -> None:
-    """Name the chain and the registry in the configuration of `folder`; the rest of the file stays as it is.
+def set_registry(folder: Path, rpc: str, registry: str, fingerprint: bytes = b"") -> None:
+    """Name chain, registry and fingerprint in the configuration of `folder`; the rest of the file stays as it is.
 
     Raises:
         ConfigError: the file, the URL or the address cannot be used.
     """
     values = {"rpc": rpc, "registry": registry}
+    if fingerprint:
+        values["fingerprint"] = f"0x{fingerprint.hex()}"
     wanted = load_config(folder, {}, {f"ledger.{key}": value for key, value in values.items()})
     path = folder / CONFIG_FILE
     text = _with_ledger(path.read_text(encoding="utf-8"), values)
@@ -170,7 +172,7 @@ def set_registry(folder: Path, rpc: str, registry: str) -> None:
     except (tomllib.TOMLDecodeError, msgspec.ValidationError):
         done = False
     if not done:
-        raise ConfigError(f"cannot change [ledger] in {path}; set rpc to {rpc} and registry to {registry} there")
+        raise ConfigError(f"cannot change [ledger] in {path}; set there {', '.join(_assignments(values))}")
     _save(path, text)
 
 

@@ -72,6 +72,7 @@ class Stage:
     keys: list[Keys]
     rpc: str = ""
     registry: str = ""
+    fingerprint: bytes = b""
     running: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
     lines: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     offsets: dict[str, int] = field(default_factory=dict)
@@ -148,7 +149,7 @@ def _set_up(plan: Plan, folder: Path, processes: Processes, places: list[socket.
     stage.rpc = _read_rpc(chain, folder)
     _deploy(stage)
     for name in stage.names:
-        set_registry(stage.home(name), stage.rpc, stage.registry)
+        set_registry(stage.home(name), stage.rpc, stage.registry, stage.fingerprint)
         stage.lines[name] = []
         _start_node(stage, name)
     return stage
@@ -199,7 +200,8 @@ def _deploy(stage: Stage) -> None:
     task = builtin_task(plan.data, stage.home(stage.names[0]))
     members = [read_member(stage.home(name) / MEMBER_FILE, index) for index, name in enumerate(stage.names)]
     terms = VaultTerms(WEI, 500_000, DISPUTE_SECONDS)
-    stage.registry = deploy_for(members, stage.rpc, DEV_KEYS[0], make_spec(task, plan.rounds), terms, GAS_WEI).registry
+    founding = deploy_for(members, stage.rpc, DEV_KEYS[0], make_spec(task, plan.rounds), terms, GAS_WEI)
+    stage.registry, stage.fingerprint = founding.registry, founding.fingerprint
 
 
 def _start_node(stage: Stage, name: str) -> None:

@@ -166,14 +166,16 @@ class Cluster:
         members = [read_member(self.home(member) / "member.json", member) for member in range(self.n)]
         self.spec: TaskSpec = make_spec(builtin_task("breast-cancer", self.home(0)), ROUNDS)
         terms = VaultTerms(10**12, 500_000, 1)
-        self.registry = deploy_for(members, self.rpc, DEV_KEYS[0], self.spec, terms, 10**19).registry
+        founding = deploy_for(members, self.rpc, DEV_KEYS[0], self.spec, terms, 10**19)
+        self.registry = founding.registry
         self.proxies = Proxies(
             [Route(("127.0.0.1", port), ("127.0.0.2", port), member) for member, port in enumerate(ports)]
             + [Route(("127.0.0.1", port), rpc_place, member, is_chain=True) for member, port in enumerate(rpc_ports)],
             lambda: {member: process.pid for member, process in dict(self.running).items()},
         ).__enter__()
         for member in range(self.n):
-            set_registry(self.home(member), f"http://127.0.0.1:{rpc_ports[member]}", self.registry)
+            rpc = f"http://127.0.0.1:{rpc_ports[member]}"
+            set_registry(self.home(member), rpc, self.registry, founding.fingerprint)
             self._settled[member] = {}
             self.start(member)
 

@@ -94,6 +94,8 @@ def test_registry_with_a_mistyped_capital_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"ledger\.registry"):
         set_registry(tmp_path, RPC, good.replace("Ef", "ef"))
     assert load_config(tmp_path, {}).ledger.registry == good
+    set_registry(tmp_path, RPC, good, b"\x11" * 32)
+    assert load_config(tmp_path, {}).ledger.fingerprint == f"0x{'11' * 32}"
 
 
 @pytest.mark.parametrize("name", ["Universitätsspital", "clinic 😀", 'a "quoted" \\ name', "del\x7f\n"])
