@@ -6,7 +6,8 @@ What is required of naming, beside that no honest member is named:
   gone on exchanging for a while: a member that is up has named their sender.  In earlier rounds an auditor finds them
   in the honest members' records.
 - A share that an honest holder found to contradict its dealer's Proof: its dealer is named.
-- In a calm world, where nobody stops and nothing is slow or lost, every member whose work for others was false.
+- In a calm world, where nobody stops and nothing is slow or lost, every member whose work for others was false; for
+  false answers to scores only where 2t + 2k - 1 true ones came, since of fewer nobody can say which are false.
 
 It cannot be required otherwise.  Two versions of which one reached nobody that is honest and up, or reached it after
 the last statement of a round was passed on, are one version to all who could tell.  A partial sum, piece or answer is
@@ -45,6 +46,8 @@ from sim.world import World
 from tests.helpers import liars
 from tests.helpers.learners import KnownLearner, first_model, small_spec
 
+Lie = Callable[[Workshop, Work, Event | None], Event | None]
+
 WORK = (liars.false_sum, liars.false_piece, liars.false_checks, liars.false_proof, liars.false_answers)
 
 
@@ -69,19 +72,33 @@ def chaotic_world(seed: int, n: int) -> World:
     return world
 
 
-def calm_world(seed: int, n: int) -> tuple[World, set[int]]:
-    """Up to t members work falsely and nothing else goes wrong; with those that have done so, as the world goes on."""
+def calm_world(seed: int, n: int) -> tuple[World, dict[int, set[Lie]]]:
+    """Up to t members work falsely and nothing else goes wrong; with what each has done, as the world goes on."""
     chance, t = random.Random(seed), Parameters.of_size(n).privacy_threshold
     false = chance.sample(range(n), chance.randint(1, t))
     scenario = Scenario(lies={member: _as_ever for member in false})
     world = _world(n, 2, scenario, saved=_world(n, 1, seed=seed).run(300).save(), seed=seed)
     # A sum of one piece everybody rebuilds: who does so falsely tells nobody, and answers for scores that nobody opens.
     lies = WORK if n >= PIECES_FROM_MEMBERS else [lie for lie in WORK if lie is not liars.false_piece]
-    done: set[int] = set()
+    done: dict[int, set[Lie]] = {}
     for member in false:
         for lie in chance.sample(lies, chance.randint(1, 2)):
             liars.lie_at_work(world, member, _noting(lie, member, done))
     return world, done
+
+
+def to_be_named(world: World, done: dict[int, set[Lie]]) -> set[int]:
+    """Who has to be named after a calm world."""
+    session = next(node.session for node in world.nodes if node.me not in done)
+    assert session is not None
+    assert session.current.decoded is not None
+    direction = session.current.decoded[2]  # whoever rebuilt a false sum answers along another
+    records = session.current.records(Kind.SCORE).items()
+    answered = {sender for sender, record in records if structs.asdict(record.message)["direction"] == direction}
+    true = answered - {member for member, lies in done.items() if liars.false_answers in lies}
+    if len(true) >= Parameters.of_size(len(world.nodes)).agreeing_answers:
+        return set(done)
+    return {member for member, lies in done.items() if lies != {liars.false_answers}}
 
 
 def world_after(world: World, rounds: int) -> World:
@@ -125,13 +142,11 @@ def assert_named_in_records(honest: list[SimulatedNode], round_id: int) -> None:
         assert two_faced <= named, f"round {round_id}: no auditor names members {two_faced - named}"
 
 
-def _noting(
-    lie: Callable[[Workshop, Work, Event | None], Event | None], member: int, done: set[int]
-) -> Callable[[Workshop, Work, Event | None], Event | None]:
+def _noting(lie: Lie, member: int, done: dict[int, set[Lie]]) -> Lie:
     def noting(workshop: Workshop, work: Work, event: Event | None) -> Event | None:
         answer = lie(workshop, work, event)
         if answer != event:
-            done.add(member)
+            done.setdefault(member, set()).add(lie)
         return answer
 
     return noting

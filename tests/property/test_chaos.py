@@ -6,7 +6,7 @@ import pytest
 
 from gossip import layout
 from gossip.values import SETTLED
-from tests.helpers.chaos import assert_named, calm_world, chaotic_world, world_after
+from tests.helpers.chaos import assert_named, calm_world, chaotic_world, to_be_named, world_after
 from tests.helpers.worlds import assert_agreement
 
 BATCH = 10
@@ -30,7 +30,8 @@ def run_calm(n: int, seeds: range) -> None:
     for seed in seeds:
         world, done = calm_world(seed, n)
         assert_agreement(world.run(300), liars=frozenset(world.scenario.lies))
-        assert done <= world.blamed(), f"n = {n}, seed {seed}: nobody named {done - world.blamed()}"
+        missed = to_be_named(world, done) - world.blamed()
+        assert not missed, f"n = {n}, seed {seed}: nobody named {missed}"
 
 
 @pytest.fixture(autouse=True)
