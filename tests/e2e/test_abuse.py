@@ -306,6 +306,10 @@ async def test_payload_larger_than_its_offer_and_memory_without_end_are_cut() ->
 # --- for a long time --------------------------------------------------------------------------------------------------
 
 
+AT_WORK = 8
+"""What nodes may have open at any moment, a dial of an absent member, say; each kind of leak leaves 30 or more."""
+
+
 @pytest.mark.parametrize("cycles", [120, pytest.param(2000, marks=pytest.mark.slow)])
 async def test_connecting_and_leaving_again_and_again_leaves_nothing_behind(cycles: int) -> None:
     async with attacked() as (alice, _, _):
@@ -327,7 +331,7 @@ async def test_connecting_and_leaving_again_and_again_leaves_nothing_behind(cycl
         before = footprint(alice)
         for number in range(cycles):
             await come_and_go(number)
-        await until(lambda: all(now <= then for now, then in zip(footprint(alice), before, strict=True)))
+        await until(lambda: all(now <= then + AT_WORK for now, then in zip(footprint(alice), before, strict=True)))
         async with false_member(alice.port, BOB):
             await until(lambda: len(alice.transport.connected) == 2)
 
