@@ -21,7 +21,7 @@ from ledger.artifacts import NAMES, load
 from ledger.model_state import DISPUTED, FINAL, OPEN, State
 from ledger.rewards import pack_scores
 from ledger.types import ABANDONED, EMPTY, SIGNATURE_BYTES
-from tests.helpers.chain import Consortium, compact_signature, key_of, mirrored, with_flipped_parity
+from tests.helpers.chain import DISPUTES, Consortium, compact_signature, key_of, mirrored, with_flipped_parity
 from tests.helpers.scene import EVIDENCE, OTHER, Scene, deploy_scene, new_entry
 
 MEMBERS: Final = 5
@@ -229,10 +229,19 @@ class ContractsAndModel(RuleBasedStateMachine):
 
     @rule(place=st.integers(0, 9), waits=st.booleans())
     def lapse(self, place: int, waits: bool) -> None:
+        if waits and not self._open_ones():
+            # Random challenges seldom find a stake and a round that is young enough.
+            index = place % MEMBERS
+            self.act("vault", "stake", index, DISPUTES.bond_wei, value=DISPUTES.bond_wei)
+            newest = max(0, self.scene.state.ledger.next_round - 1)
+            self.act("disputes", "challenge", newest, index, EVIDENCE, sender=self.account(index))
         if waits:
             self.scene.travel(10_800)
-        open_ones = [number for number, who in self.scene.state.disputes.challenger_of.items() if who]
+        open_ones = self._open_ones()
         self.act("disputes", "lapse", open_ones[place % len(open_ones)] if open_ones else place)
+
+    def _open_ones(self) -> list[int]:
+        return [number for number, who in self.scene.state.disputes.challenger_of.items() if who]
 
     @rule(index=INDICES, amount=AMOUNTS | st.just(2**256 - 1), word=WORDS, signers=BITMAPS, altered=ALTERED)
     def rule_on_member(self, index: int, amount: int, word: bytes, signers: int | None, altered: str) -> None:
