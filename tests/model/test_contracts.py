@@ -53,7 +53,7 @@ SIGNATURE_CHANGES: dict[str, Callable[[bytes], bytes]] = {
     "reversed": lambda signed: b"".join(
         signed[place : place + SIGNATURE_BYTES] for place in range(len(signed), -1, -SIGNATURE_BYTES)
     ),
-    "parity": lambda signed: with_flipped_parity(signed) + signed[SIGNATURE_BYTES:],
+    "parity": lambda signed: with_flipped_parity(signed) + signed[SIGNATURE_BYTES:] if signed else signed,
     "mirrored": lambda signed: mirrored(signed) + signed[SIGNATURE_BYTES:],
     "stranger": lambda signed: compact_signature(key_of("stranger"), OTHER) + signed[SIGNATURE_BYTES:],
     "zeros": lambda signed: bytes(len(signed)),
