@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -10,9 +11,12 @@ import pytest
 from ledger import artifacts
 from ledger.client import LedgerClient
 from ledger.connection import Connection, account_of
-from ledger.deploy import CANCUN_PROBE, create_address, deploy
+from ledger.deploy import CANCUN_PROBE, _registry_gas, create_address, deploy
 from ledger.devchain import DEV_KEYS, running
 from ledger.errors import ChainTooOld, NoContract, Reverted
+from tests.helpers.chain import SPEC as CHAIN_SPEC
+from tests.helpers.chain import entries
+from tests.helpers.gas import TABLE
 from tests.helpers.lying_proxy import Lie, LyingProxy, Refusal, honest, lying_proxy
 from tests.helpers.recorded import FUND_WEI, SPEC, TERMS, N, member
 
@@ -90,3 +94,19 @@ def test_other_code_at_the_address_is_noticed(proxy: LyingProxy) -> None:
 
     with told(proxy, lie), pytest.raises(NoContract, match="RewardVault"):
         deploy(proxy.url, DEV_KEYS[1], MEMBERS, SPEC, TERMS, 0)
+
+
+@pytest.mark.parametrize("n", [4, 16, 64])
+def test_the_gas_for_a_registry_suffices_and_is_not_more_than_a_transaction_may_have(n: int) -> None:
+    measured = json.loads(TABLE.read_text())["deploy MemberRegistry"][str(n)]
+    assert 1.02 * measured <= _registry_gas([tuple(one) for one in entries(n)], CHAIN_SPEC) <= 2**24  # EIP-7825
+
+
+def test_the_gas_suffices_for_the_longest_entries(proxy: LyingProxy) -> None:
+    longest = [
+        replace(member, name=chr(97 + member.index) * 64, peer_id=chr(97 + member.index) * 128, host="h" * 250)
+        for member in MEMBERS
+    ]
+    assert {len(member.net_address) for member in longest} == {255}
+    founding = deploy(proxy.url, DEV_KEYS[0], longest, SPEC, TERMS, 0)
+    assert LedgerClient(proxy.url, founding.registry).verified().fingerprint == founding.fingerprint
