@@ -9,9 +9,9 @@ from eth_hash.auto import keccak
 from eth_utils.address import to_checksum_address
 
 from ledger import artifacts
+from ledger.deployment import Deployment
 from ledger.errors import NoContract
 from ledger.findings import Notebook
-from ledger.fingerprint import Deployment
 from ledger.trail import Trail
 from ledger.types import VaultTerms, domain_separator
 

@@ -10,9 +10,9 @@ from eth_hash.auto import keccak
 
 from ledger.approvals import Approval, MemberRuling, RoundRuling, Statement
 from ledger.audit_registry import RegistryAudit
+from ledger.deployment import Deployment
 from ledger.echoes import Echoes
 from ledger.findings import Notebook
-from ledger.fingerprint import Deployment
 from ledger.model_state import is_signed_by
 from ledger.replay import Replay
 from ledger.rosters import count_signatures

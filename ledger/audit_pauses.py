@@ -7,9 +7,9 @@ from typing import Final
 
 from ledger.approvals import Pause
 from ledger.audit_registry import RegistryAudit
+from ledger.deployment import Deployment
 from ledger.echoes import Echoes
 from ledger.findings import Notebook
-from ledger.fingerprint import Deployment
 from ledger.model_rounds import MAX_PAUSE_SECONDS
 from ledger.replay import Replay
 from ledger.rosters import count_signatures

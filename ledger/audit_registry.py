@@ -12,8 +12,9 @@ from eth_hash.auto import keccak
 from eth_utils.address import to_checksum_address
 
 from ledger.approvals import Admission, Approval, Exit, Removal, Rotation, SpecChange, Succession
+from ledger.deployment import Deployment
 from ledger.findings import Notebook
-from ledger.fingerprint import Deployment, compute_fingerprint
+from ledger.fingerprint import compute_fingerprint
 from ledger.model_registry import MAX_INDICES, MIN_MEMBERS, ROTATION_PERIOD_SECONDS, SPEC_DELAY_SECONDS
 from ledger.model_registry import MAX_MEMBERS as MAX_ACTIVE
 from ledger.model_state import Entry, is_signed_by

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from eth_utils.address import to_checksum_address
 
 from ledger.audit_registry import RegistryAudit
+from ledger.deployment import Deployment
 from ledger.findings import Notebook, shown
-from ledger.fingerprint import Deployment
 from ledger.rounds_seen import Rewards
 from ledger.trail import Event, Trail
 from ledger.types import EMPTY

@@ -10,9 +10,9 @@ from eth_hash.auto import keccak
 
 from ledger.audit_pauses import PausesAudit
 from ledger.audit_registry import RegistryAudit
+from ledger.deployment import Deployment
 from ledger.echoes import Echoes
 from ledger.findings import Notebook
-from ledger.fingerprint import Deployment
 from ledger.model_state import is_signed_by
 from ledger.replay import Replay
 from ledger.rewards import pay, rewards_root, unpack_scores

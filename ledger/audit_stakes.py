@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from eth_utils.address import to_checksum_address
 
 from ledger.audit_registry import RegistryAudit
+from ledger.deployment import Deployment
 from ledger.echoes import Echoes
 from ledger.findings import Notebook
-from ledger.fingerprint import Deployment
 from ledger.replay import Check
 from ledger.trail import Event, Trail
 

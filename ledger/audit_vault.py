@@ -12,9 +12,9 @@ from ledger.audit_registry import RegistryAudit
 from ledger.audit_revenue import RevenueAudit
 from ledger.audit_rounds import RoundsAudit
 from ledger.audit_stakes import StakesAudit
+from ledger.deployment import Deployment
 from ledger.echoes import Echoes
 from ledger.findings import Notebook, shown
-from ledger.fingerprint import Deployment
 from ledger.replay import Check, Replay
 from ledger.rounds_seen import Rewards
 from ledger.thinned import Thinned

@@ -12,8 +12,9 @@ from rlp import encode as rlp_encode  # type: ignore[import-untyped]
 
 from ledger import artifacts, model_state
 from ledger.connection import Connection, Key, account_of, translated
+from ledger.deployment import Deployment
 from ledger.errors import ChainTooOld, Reverted, TransactionFailed
-from ledger.fingerprint import Deployment, compute_fingerprint
+from ledger.fingerprint import compute_fingerprint
 from ledger.types import ZERO_ADDRESS, DisputeTerms, Member, VaultTerms, checked_address
 
 CANCUN_PROBE: Final = "0x5f5f5f5e5f5c5000"

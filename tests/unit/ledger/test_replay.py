@@ -11,9 +11,9 @@ from ledger.audit_pauses import PausesAudit
 from ledger.audit_registry import RegistryAudit
 from ledger.audit_rounds import RoundsAudit
 from ledger.audit_vault import VaultAudit
+from ledger.deployment import Deployment
 from ledger.echoes import Echoes
 from ledger.findings import Notebook
-from ledger.fingerprint import Deployment
 from ledger.replay import Replay
 from ledger.trail import Event, event_types
 from ledger.types import VaultTerms

@@ -11,8 +11,9 @@ from eth_abi.abi import encode
 from eth_hash.auto import keccak
 
 from ledger.approvals import Approval, Removal, SpecChange, Succession
+from ledger.deployment import Deployment
 from ledger.errors import ChainUnavailable, UnprovenRegistry
-from ledger.fingerprint import Deployment, compute_fingerprint
+from ledger.fingerprint import compute_fingerprint
 from ledger.model_state import Entry
 from ledger.trail import Trail, event_types
 from ledger.types import DAY_SECONDS, EMPTY, ZERO_ADDRESS, VaultTerms
