@@ -175,12 +175,19 @@ def test_a_free_transaction_that_waits_is_not_lost_by_offering_it_again(
     options: tuple[str, ...], hardfork: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sending, "REPLACE_SECONDS", 0.2)
+    broadcast, offered = Connection.broadcast, list[bytes]()
+
+    def noting(connection: Connection, raw: bytes) -> None:
+        offered.append(raw)
+        broadcast(connection, raw)
+
+    monkeypatch.setattr(Connection, "broadcast", noting)
     key = key_of("penniless")
     with anvil(*options, hardfork=hardfork) as chain, ThreadPoolExecutor(1) as pool:
         chain.request("evm_setAutomine", False)
         waiting = pool.submit(sent, chain, key.secret)
         wait_for(lambda: int(chain.request("txpool_status")["pending"], 16) == 1)
-        time.sleep(1)
+        wait_for(lambda: len(offered) >= 3)
         assert int(chain.request("txpool_status")["pending"], 16) == 1
         chain.request("evm_mine")
         assert int(waiting.result(60)["nonce"], 16) == 0
