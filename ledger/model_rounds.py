@@ -48,12 +48,7 @@ def submit_round(
     require_quorum(result.signing_digest(state.chain_id, state.addresses[CONTRACT]), signers, signatures, keys)
 
     record = Record(result.stored_digest(), call.now, abandoned=result.outcome == ABANDONED)
-    following = replace(
-        ledger,
-        records=(*ledger.records, record),
-        recording_config=result.config,
-        recording_version=keys.version,
-    )
+    following = replace(ledger, records=(*ledger.records, record), recording_version=keys.version)
     values = {
         "round": result.round,
         "digest": result.struct_hash(),

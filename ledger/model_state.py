@@ -117,8 +117,7 @@ class Ledger:
     dispute_window_seconds: int
     ruling_seconds: int
     records: tuple[Record, ...] = ()
-    recording_config: bytes = EMPTY
-    recording_version: int = 0
+    recording_version: int = 1
     paused_until: int = 0
     pauses: int = 0
     voided: tuple[tuple[int, int], ...] = ()

@@ -62,7 +62,7 @@ contract RoundLedger is IRoundLedger, EIP712 {
 
     mapping(uint64 round => Record) private _records;
 
-    // The roster that recorded last, which a result of the same one needs no call to find.
+    // The roster that recorded last, at first the one of this contract's deployment: its results need no call to find it.
     address private _recordingCode;
 
     /// @inheritdoc IRoundLedger
@@ -93,6 +93,7 @@ contract RoundLedger is IRoundLedger, EIP712 {
         disputes = registry_.disputes();
         disputeWindowSeconds = disputeWindowSeconds_;
         rulingSeconds = rulingSeconds_;
+        (_recordingCode, recordingVersion) = (registry_.rosterCode(), registry_.rosterVersion());
         emit WindowsAdopted(disputeWindowSeconds_, rulingSeconds_);
     }
 
@@ -277,7 +278,7 @@ contract RoundLedger is IRoundLedger, EIP712 {
     /// from now on, if it was not.
     function _recordingRoster(bytes32 config) private returns (address[] memory keys, uint256 needed) {
         address code = _recordingCode;
-        if (code == address(0) || code.codehash != config) {
+        if (code.codehash != config) {
             uint64 version;
             (code, version) = registry.rosterOf(config);
             if (code == address(0)) revert UnknownConfig(config);

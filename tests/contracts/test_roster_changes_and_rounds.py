@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from tests.helpers.chain import Refusal
+from eth_hash.auto import keccak
+
+from ledger.types import compute_config_digest
+from tests.helpers.chain import SPEC, Refusal, address_of, deploy_consortium
+from tests.helpers.early_change import EarlyChange
 from tests.helpers.scene import OTHER, Scene
 
 
@@ -64,3 +68,13 @@ def test_signatures_of_the_old_roster_do_not_count_for_the_new_one(scene: Scene)
     new = scene.result()
     _, scores, _, signed = old_result
     assert scene.refused("ledger", "submitRound", new, scores, 0b1111, signed) == Refusal("InvalidSignature", (0,))
+
+
+def test_a_roster_that_changed_before_its_ledger_existed_records_nothing() -> None:
+    consortium = deploy_consortium(4, chain=EarlyChange(4))
+    signers = tuple(address_of(key) for key in consortium.signer_keys)
+    registry = consortium.registry.address
+    founding = compute_config_digest(consortium.chain_id, registry, 1, signers, consortium.quorum, keccak(SPEC))
+    call = consortium.submission(consortium.result(config=founding))
+    assert consortium.chain.refusal(call) == Refusal("RosterSuperseded", (2, 1))
+    consortium.record(consortium.result(dealers=0b0111))

@@ -32,7 +32,7 @@ def storm() -> Storm:
 
 @pytest.fixture(scope="module")
 def shown(storm: Storm) -> Shown:
-    return Shown(storm)
+    return Shown(storm.consortium)
 
 
 @pytest.fixture(scope="module")

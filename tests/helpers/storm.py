@@ -21,7 +21,7 @@ from ledger.types import (
     RoundResult,
     members_of,
 )
-from tests.helpers.chain import DISPUTES, ETHER, TERMS
+from tests.helpers.chain import DISPUTES, ETHER, TERMS, Consortium
 from tests.helpers.lying_proxy import Lie, honest
 from tests.helpers.scene import Scene, deploy_scene
 
@@ -137,13 +137,13 @@ def _change_and_leave(storm: Storm) -> None:
 
 
 class Shown:
-    """The storm's chain as an endpoint shows it that tells this lie, without a socket."""
+    """A consortium's chain as an endpoint shows it that tells this lie, without a socket."""
 
-    def __init__(self, storm: Scene) -> None:
-        self._truth = DevChain(lambda: 0.0, storm.chain.tester)
+    def __init__(self, consortium: Consortium) -> None:
+        self._truth = DevChain(lambda: 0.0, consortium.chain.tester)
         self._known: dict[str, str] = {}
-        self.registry = storm.state.addresses["registry"]
-        self.chain_id = storm.state.chain_id
+        self.registry: str = consortium.registry.address
+        self.chain_id = consortium.chain_id
         self.lie: Lie = honest
 
     def request(self, method: str, params: list[Any]) -> Any:

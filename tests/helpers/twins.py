@@ -155,9 +155,8 @@ def _registry(state: model.State) -> Iterator[Place]:
 
 def _ledger(state: model.State) -> Iterator[Place]:
     ledger = state.ledger
-    code = roster_address(state, ledger.recording_version) if ledger.recording_version else 0
     values = {
-        "_recordingCode": code,
+        "_recordingCode": roster_address(state, ledger.recording_version),
         "recordingVersion": ledger.recording_version,
         "pausedUntil": ledger.paused_until,
         "pauses": ledger.pauses,

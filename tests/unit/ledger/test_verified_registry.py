@@ -33,7 +33,7 @@ def storm() -> Storm:
 
 @pytest.fixture(scope="module")
 def shown(storm: Storm) -> Shown:
-    return Shown(storm)
+    return Shown(storm.consortium)
 
 
 def told(shown: Shown, lie: Lie) -> VerifiedRegistry:
@@ -161,7 +161,7 @@ def change_before_the_founding(name: str, values: dict[str, Any], approval: Appr
 def test_nothing_that_comes_before_the_first_roster_needs_no_signature(
     name: str, values: dict[str, Any], approval: Approval
 ) -> None:
-    shown = Shown(Scene(deploy_scene(5, SPEC)))
+    shown = Shown(deploy_scene(5, SPEC))
     assert told(shown, honest).roster.version == 1
     with pytest.raises(UnprovenRegistry, match="comes before there was any roster"):
         told(shown, change_before_the_founding(name, values, approval))
@@ -184,10 +184,10 @@ def test_a_registry_that_was_made_in_another_way_is_not_believed(shown: Shown, c
 
 def test_the_fingerprint_stays_while_members_come_and_go() -> None:
     scene = Scene(deploy_scene(5, SPEC))
-    before = told(Shown(scene), honest)
+    before = told(Shown(scene.consortium), honest)
     scene.accepted("registry", "leaveRoster", *scene.exit(2))
     scene.accepted("registry", "admit", *scene.admission())
-    after = told(Shown(scene), honest)
+    after = told(Shown(scene.consortium), honest)
     assert after.fingerprint == before.fingerprint
     assert after.configs[:1] == before.configs
     assert len(after.configs) == 3
@@ -198,7 +198,7 @@ def test_a_specification_that_nobody_can_read_is_no_lie() -> None:
     scene.accepted("registry", "proposeSpec", *scene.spec_change(b"no task"))
     scene.travel(DAY_SECONDS)
     scene.accepted("registry", "adoptSpec", b"no task")
-    assert told(Shown(scene), honest).roster.spec == b"no task"
+    assert told(Shown(scene.consortium), honest).roster.spec == b"no task"
 
 
 def test_registries_that_repeat_or_drop_rosters_are_not_believed(shown: Shown) -> None:
