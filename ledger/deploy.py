@@ -40,10 +40,12 @@ class Founding:
     Attributes:
         registry: address of its MemberRegistry.
         fingerprint: 32 bytes, computed from what was sent, and not from what the endpoint shows of it.
+        block: the registry's, as the endpoint says; no event of the deployment is older.
     """
 
     registry: str
     fingerprint: bytes
+    block: int
 
 
 def deploy(
@@ -86,8 +88,10 @@ def deploy(
         (VAULT_GAS, (registry, ledger, guard.asset or ZERO_ADDRESS, *numbers)),
         (DISPUTES_GAS, (registry, guard.bond_wei)),
     )
-    for name, address, (gas, args) in zip(artifacts.NAMES, addresses, steps, strict=True):
+    blocks = [
         _create(connection, deployer_key, gas, address, name, *args)
+        for name, address, (gas, args) in zip(artifacts.NAMES, addresses, steps, strict=True)
+    ]
     for name, address in zip(artifacts.NAMES, addresses, strict=True):
         connection.contract(name, address)
     if fund_wei:
@@ -106,7 +110,7 @@ def deploy(
         bond_wei=guard.bond_wei,
     )
     founders = [model_state.Entry(*entry) for entry in entries]
-    return Founding(registry, compute_fingerprint(deployment, founders, keccak(spec)))
+    return Founding(registry, compute_fingerprint(deployment, founders, keccak(spec)), blocks[0])
 
 
 def send_wei(rpc_url: str, key: Key, to: str, wei: int) -> str:
@@ -138,13 +142,15 @@ def _entries(members: Sequence[Member]) -> list[Entry]:
     return [(m.account, m.signer, m.name, m.peer_id.encode("ascii"), m.net_address) for m in members]
 
 
-def _create(connection: Connection, key: Key, gas: int, expected: str, name: str, *args: Any) -> None:
+def _create(connection: Connection, key: Key, gas: int, expected: str, name: str, *args: Any) -> int:
+    """Number of the block that holds the new contract."""
     artifact = artifacts.load(name)
     constructor = connection.w3.eth.contract(abi=artifact.abi, bytecode=artifact.bytecode).constructor(*args)
     tx, receipt = connection.send(key, {"data": constructor.data_in_transaction}, gas)
     if receipt["contractAddress"] != expected:
         # Another transaction of the same key came between: the addresses in the registry are wrong.
         raise TransactionFailed(f"{name} is at {receipt['contractAddress']}, predicted was {expected}", tx)
+    return int(receipt["blockNumber"])
 
 
 def _require_cancun(connection: Connection) -> None:

@@ -129,10 +129,11 @@ class InvalidRoster(LedgerError):
 class UnprovenRegistry(LedgerError):
     """What the endpoint shows of the registry is not proven by the signatures that every change needs."""
 
-    def __init__(self, finding: str) -> None:
+    def __init__(self, finding: str, first_block: int = 0) -> None:
+        looked = f", where only blocks from {first_block} on were looked at (ledger.first_block)" if first_block else ""
         super().__init__(
-            f"the endpoint's registry is not proven: {finding}; nothing of it is believed: name another endpoint, and "
-            "run mycelia audit against this one"
+            f"the endpoint's registry is not proven{looked}: {finding}; nothing of it is believed: name another "
+            "endpoint, and run mycelia audit against this one"
         )
 
 

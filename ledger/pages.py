@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
+MAX_BLOCK: Final = 2**33
+"""A block every ten milliseconds for three years; to look through more would take for ever."""
+
 FIRST_BLOCKS: Final = 2_000
 MOST_BLOCKS: Final = 1 << 17
 FULL_LOGS: Final = 100

@@ -21,13 +21,10 @@ from ledger import artifacts
 from ledger.connection import Connection
 from ledger.errors import AnswerTooLarge, ChainUnavailable, LedgerError, NoAnswer, Reverted, TransactionFailed
 from ledger.finality import INSTANT, Finality
-from ledger.pages import FIRST_BLOCKS, Pages
+from ledger.pages import FIRST_BLOCKS, MAX_BLOCK, Pages
 
 MAX_PAGE_LOGS: Final = 20_000
 """No block has the gas for more; an endpoint that sends more is not believed."""
-
-MAX_BLOCK: Final = 2**33
-"""A block every ten milliseconds for three years; to look through more would take for ever."""
 
 MAX_HEADERS: Final = 32
 """That are kept in mind: the contracts' events are read side by side, and one transaction makes several."""
@@ -125,6 +122,7 @@ class Trail:
     """Reads one deployment as it was after block `block`.
 
     Attributes:
+        first_block: no older one is looked at.
         block: the newest final block when the trail was opened.
         block_hash: its hash.
         block_time: its time, seconds since 1970.
@@ -136,7 +134,7 @@ class Trail:
 
     def __init__(self, connection: Connection, first_block: int = 0, finality: Finality = INSTANT) -> None:
         self._connection = connection
-        self._first_block = first_block
+        self.first_block = first_block
         self.chain_id = connection.chain_id
         if not 1 <= self.chain_id < MAX_CHAIN_ID:
             raise ChainUnavailable(f"no chain has the id {self.chain_id}")
@@ -214,7 +212,7 @@ class Trail:
         A log that the contract cannot have written comes as an event without a name.
         """
         last = (-1, -1)
-        pages = Pages(self._first_block, self.block)
+        pages = Pages(self.first_block, self.block)
         topics = ["0x" + topic.hex() for topic, kind in event_types(contract).items() if kind.name == only]
         while (span := pages.span()) is not None:
             try:

@@ -60,13 +60,13 @@ def verified(trail: Trail, registry: str) -> VerifiedRegistry:
     notebook = Notebook()
     deployment = audit_deployment(trail, registry, notebook)
     if deployment is None:
-        raise UnprovenRegistry(notebook.findings[0].text)
+        raise UnprovenRegistry(notebook.findings[0].text, trail.first_block)
     replayed = RegistryAudit(trail, deployment, notebook)
     replayed.finish()
     trail.confirm()  # first: what was read from two histories proves nothing against the endpoint
     for finding in notebook.findings:
         if finding.code != MISTAKE:
-            raise UnprovenRegistry(finding.text)
+            raise UnprovenRegistry(finding.text, trail.first_block)
     config, newest = next(reversed(replayed.rosters.items()))
     try:
         roster = Roster(

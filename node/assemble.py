@@ -19,11 +19,11 @@ from gossip.session import Identity, RoundStart
 from gossip.spec import TaskSpec, blob_digest
 from gossip.statements import Domain, sign
 from gossip.values import RoundResult
-from ledger.client import LedgerClient
 from ledger.finality import Finality
 from ledger.types import Roster
 from node import metrics, train
 from node.baseline import train_alone
+from node.chain import client_of
 from node.chainqueue import ChainQueue
 from node.config import Config
 from node.errors import ConfigError, StoreError, TaskError
@@ -61,14 +61,7 @@ def assemble(folder: Path, config: Config, keys: Keys, pauses: Callable[[int, st
     Raises:
         ConfigError, TaskError, StoreError, LedgerError: something does not fit, in one sentence.
     """
-    chain = config.ledger
-    client = LedgerClient(
-        chain.rpc,
-        chain.registry,
-        expect_chain_id=chain.chain_id,
-        finality=Finality.parse(chain.finality),
-        fingerprint=bytes.fromhex(chain.fingerprint.removeprefix("0x")),
-    )
+    client = client_of(config.ledger, Finality.parse(config.ledger.finality))
     proven = client.verified()
     roster = proven.roster
     plan = plan_of(client.periods())

@@ -16,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from node.audit_page import exact
+from node.chain import client_of
 from node.commands import opened
 from node.errors import ConfigError
 from node.keys import find_member
@@ -112,7 +113,7 @@ def _client(folder: Path | None, rpc: str | None, registry: str | None) -> tuple
 
     if folder is not None:
         config, keys = opened(folder, rpc, registry)
-        client = LedgerClient(config.ledger.rpc, config.ledger.registry, expect_chain_id=config.ledger.chain_id)
+        client = client_of(config.ledger)
         return client, find_member(client.roster(), keys)
     if not rpc or not registry:
         raise ConfigError("name the node's folder, or the chain with --rpc and the registry with --registry")

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from ledger.errors import Reverted
+from node.chain import client_of
 from node.commands import opened
 from node.keys import Keys, find_member
 
@@ -43,11 +44,8 @@ class Claimed:
 
 def claim(folder: Path, rpc: str | None, registry: str | None, as_json: bool) -> None:
     """Claim what is due to the member in `folder`; print what was paid."""
-    from ledger.client import LedgerClient
-
     config, keys = opened(folder, rpc, registry)
-    client = LedgerClient(config.ledger.rpc, config.ledger.registry, expect_chain_id=config.ledger.chain_id)
-    paid = claim_for(client, keys)
+    paid = claim_for(client_of(config.ledger), keys)
     if as_json:
         sums = {"paid_wei": paid.paid_wei, "reward_wei": paid.reward_wei, "revenue_wei": paid.revenue_wei}
         print(json.dumps(sums))

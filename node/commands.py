@@ -103,9 +103,10 @@ def deploy(
     deployer = DEV_KEYS[0] if key is None else read_hex_key(key)
     chain_id = config.ledger.chain_id
     founding = deploy_for(roster, rpc, deployer, make_spec(task, rounds), vault, gas_wei, chain_id)
-    written = f'fingerprint = "0x{founding.fingerprint.hex()}"'
-    LedgerClient(rpc, founding.registry, fingerprint=founding.fingerprint).verified()
-    print(f"every member writes into mycelia.toml, [ledger]: {written}", file=sys.stderr)
+    fingerprint, first_block = founding.fingerprint, founding.block
+    LedgerClient(rpc, founding.registry, fingerprint=fingerprint, first_block=first_block).verified()
+    print("every member writes into mycelia.toml, under [ledger]:", file=sys.stderr)
+    print(f'fingerprint = "0x{fingerprint.hex()}"\nfirst_block = {first_block}', file=sys.stderr)
     print(founding.registry)
 
 

@@ -22,6 +22,7 @@ from eth_utils.address import is_checksum_address
 
 from gossip.state import Timing
 from ledger import finality
+from ledger.pages import MAX_BLOCK
 from node.errors import ConfigError
 from node.members import HOST_RULE, NAME_RULE, is_host, is_name
 
@@ -55,11 +56,19 @@ class NodeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
 
 class LedgerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """[ledger]: the chain, and the registry that names everything else."""
+    """[ledger]: the chain, and the registry that names everything else.
+
+    Attributes:
+        chain_id: that the endpoint has to serve; None for any.
+        first_block: no event of the deployment is older: spares long chains the search.
+        fingerprint: 0x and 64 hex digits that the registry's history has to have; "" for any.
+        finality: see `ledger.finality.Finality.parse`.
+    """
 
     rpc: str = ""
     registry: str = ""
     chain_id: int | None = None
+    first_block: int = 0
     fingerprint: str = ""
     finality: str = "instant"
 
@@ -101,6 +110,7 @@ _REMARKS = {
     "node.linger_seconds": "that a finished node waits for members that have not finished",
     "node.relay": "members that cannot reach each other may do so through this node",
     "ledger": "the chain, and the registry that names everything else",
+    "ledger.first_block": "in which the registry was deployed, or an earlier one",
     "ledger.fingerprint": "of the consortium, as the other members read it; empty: as first seen",
     "ledger.finality": "which blocks count as final: instant, confirmations:k, safe, or finalized",
     "gossip": "how long to wait for what, in seconds",
@@ -291,6 +301,7 @@ _RANGES: dict[str, _Range] = {
         lambda address: not address or _is_address(address),
         "0x and 40 hex digits whose capitals are all, none, or the checksum's",
     ),
+    "ledger.first_block": (lambda block: 0 <= block < MAX_BLOCK, f"0 to {MAX_BLOCK - 1}"),
     "ledger.fingerprint": (
         lambda text: not text or re.fullmatch("0x[0-9a-fA-F]{64}", text) is not None,
         "0x and 64 hex digits, as mycelia doctor shows it",

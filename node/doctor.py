@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final
 
 from gossip.transport import CannotListen, PortTaken
 from ledger.errors import LedgerError, NoContract, UnprovenRegistry, WrongFingerprint
+from node.chain import client_of
 from node.config import Config, load_config
 from node.errors import ConfigError
 from node.keys import ACCOUNT_FILE, NODE_FILE, SIGNER_FILE, Keys, find_member, load_keys
@@ -159,16 +160,13 @@ def probe_port(host: str, port: int) -> None:
 
 def check_chain(config: Config) -> Generator[Finding, None, tuple[LedgerClient | None, Roster | None]]:
     """The endpoint, the codes at the three addresses, and the roster; gives client and roster if they can be used."""
-    from ledger.client import LedgerClient
-
     rpc, registry = config.ledger.rpc, config.ledger.registry
     for name, value in (("rpc", rpc), ("registry", registry)):
         if not value:
             yield Finding("chain", FAILURE, f"ledger.{name} is empty", f"set it in mycelia.toml, or give --{name}")
             return None, None
     try:
-        known = bytes.fromhex(config.ledger.fingerprint.removeprefix("0x"))
-        client = LedgerClient(rpc, registry, expect_chain_id=config.ledger.chain_id, fingerprint=known)
+        client = client_of(config.ledger)
         age = time.time() - client.block_timestamp()
     except NoContract as error:
         yield Finding("chain", OK, f"{rpc} answers")
@@ -190,7 +188,7 @@ def check_chain(config: Config) -> Generator[Finding, None, tuple[LedgerClient |
         yield Finding("members", FAILURE, str(error), "ask who deployed the registry")
         return None, None
     found = f"roster {proven.roster.version}, every change signed; fingerprint 0x{proven.fingerprint.hex()}"
-    if known:
+    if config.ledger.fingerprint:
         yield Finding("members", OK, f"{found}, as configured")
     else:
         todo = "compare it with what another member reads, say by telephone, and set ledger.fingerprint to it"

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from node.chain import client_of
 from node.config import load_config
 from node.errors import ConfigError
 from node.keys import ACCOUNT_FILE, Keys, find_member, load_keys
@@ -150,7 +151,6 @@ def rotate(folder: Path, new: Path, rpc: str | None, registry: str | None) -> No
 
 
 def _opened(folder: Path, rpc: str | None, registry: str | None) -> tuple[Membership, Roster]:
-    from ledger.client import LedgerClient
     from ledger.membership import Membership
 
     flags = {"ledger.rpc": rpc, "ledger.registry": registry}
@@ -158,11 +158,8 @@ def _opened(folder: Path, rpc: str | None, registry: str | None) -> tuple[Member
     for name, value in (("rpc", config.ledger.rpc), ("registry", config.ledger.registry)):
         if not value:
             raise ConfigError(f"{folder}/mycelia.toml: ledger.{name} is empty; name it there or with --{name}")
-    chain = config.ledger
-    known = bytes.fromhex(chain.fingerprint.removeprefix("0x"))
-    client = LedgerClient(chain.rpc, chain.registry, expect_chain_id=chain.chain_id, fingerprint=known)
     # What is signed here says whom it is about by index: an endpoint must not choose whom that is.
-    roster = client.verified().roster
+    roster = client_of(config.ledger).verified().roster
     return Membership(config.ledger.rpc, config.ledger.registry, expect_chain_id=roster.chain_id), roster
 
 

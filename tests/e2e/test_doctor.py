@@ -211,6 +211,12 @@ def test_another_consortium_than_the_configured_one_is_named(home: Path, examine
     assert found["peers"]["state"] == "skipped"
 
 
+def test_a_first_block_after_the_deployment_is_named(home: Path, examine: Examine) -> None:
+    change(home, "first_block = 0", "first_block = 1000000")
+    found = examine(home)["members"]
+    assert (found["state"], "ledger.first_block" in found["found"]) == ("failure", True)
+
+
 def test_keys_that_the_registry_does_not_know_are_named(home: Path, consortium: Path, examine: Examine) -> None:
     shutil.copy(consortium / "south" / "node.key", home / "node.key")
     assert examine(home)["registry entry"]["state"] == "failure"

@@ -13,7 +13,7 @@ from ledger.client import LedgerClient
 from ledger.connection import Connection, account_of
 from ledger.deploy import CANCUN_PROBE, _registry_gas, create_address, deploy
 from ledger.devchain import DEV_KEYS, running
-from ledger.errors import ChainTooOld, NoContract, Reverted
+from ledger.errors import ChainTooOld, NoContract, Reverted, UnprovenRegistry
 from tests.helpers.chain import SPEC as CHAIN_SPEC
 from tests.helpers.chain import entries
 from tests.helpers.gas import TABLE
@@ -49,6 +49,16 @@ def test_everything_is_where_the_nonce_predicts_and_the_vault_is_funded(proxy: L
     assert (roster.members, roster.spec, roster.quorum) == (MEMBERS, SPEC, 3)
     assert client.terms() == client.verified().terms == TERMS
     assert client.balance_wei(roster.vault) == client.funded_wei() == FUND_WEI
+
+
+def test_nothing_of_a_deployment_is_older_than_its_block(proxy: LyingProxy) -> None:
+    founding = deploy(proxy.url, DEV_KEYS[0], MEMBERS, SPEC, TERMS, FUND_WEI)
+    first = LedgerClient(proxy.url, founding.registry, first_block=founding.block)
+    assert first.verified().fingerprint == founding.fingerprint
+    assert first.periods()[0].block == founding.block
+    later = LedgerClient(proxy.url, founding.registry, first_block=founding.block + 1)
+    with pytest.raises(UnprovenRegistry, match=rf"blocks from {founding.block + 1} on .*ledger\.first_block"):
+        later.verified()
 
 
 def test_an_address_is_the_known_one_for_sender_and_nonce() -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+import ledger.client
 import node.assemble
 from ledger.errors import ChainUnavailable
 from ledger.finality import Finality
@@ -20,7 +21,7 @@ def test_a_node_waits_for_the_finality_of_its_configuration(tmp_path: Path, monk
         asked.append(finality)
         raise ChainUnavailable("away")
 
-    monkeypatch.setattr(node.assemble, "LedgerClient", client)
+    monkeypatch.setattr(ledger.client, "LedgerClient", client)
     keys: Any = None
     for text in ("instant", "confirmations:7"):
         config = Config(node=NodeConfig(name="north", task="a:b"), ledger=LedgerConfig(finality=text))
