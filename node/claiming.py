@@ -42,10 +42,10 @@ class Claimed:
         return self.reward_wei + sum(self.revenue_wei.values())
 
 
-def claim(folder: Path, rpc: str | None, registry: str | None, as_json: bool) -> None:
+def claim(folder: Path, rpc: str | None, registry: str | None, above_wei: int, as_json: bool) -> None:
     """Claim what is due to the member in `folder`; print what was paid."""
     config, keys = opened(folder, rpc, registry)
-    paid = claim_for(client_of(config.ledger), keys)
+    paid = claim_for(client_of(config.ledger), keys, above_wei)
     if as_json:
         sums = {"paid_wei": paid.paid_wei, "reward_wei": paid.reward_wei, "revenue_wei": paid.revenue_wei}
         print(json.dumps(sums))
@@ -53,8 +53,11 @@ def claim(folder: Path, rpc: str | None, registry: str | None, as_json: bool) ->
         print(paid.paid_wei)
 
 
-def claim_for(client: LedgerClient, keys: Keys) -> Claimed:
+def claim_for(client: LedgerClient, keys: Keys, above_wei: int = 0) -> Claimed:
     """What was paid to the member with these keys: rewards that can be disputed no more, and all of its revenue.
+
+    Args:
+        above_wei: payments of no more than this are left for later; anybody may have paid dust as revenue.
 
     Raises:
         Reverted: a payment is refused; those before it are made.
@@ -65,10 +68,10 @@ def claim_for(client: LedgerClient, keys: Keys) -> Claimed:
     own = own_entries(client.roster(), keys)
     paid = Claimed()
     for me in own:
-        _claim_reward(client, keys, me, paid)
+        _claim_reward(client, keys, me, above_wei, paid)
     shared = compute_shared(client)
     for me in own:
-        _claim_revenue(client, keys, me, shared, paid)
+        _claim_revenue(client, keys, me, shared, above_wei, paid)
     return paid
 
 
@@ -83,30 +86,30 @@ def own_entries(roster: Roster, keys: Keys) -> tuple[int, ...]:
     return (me, *(index for index in former if index != me))
 
 
-def _claim_reward(client: LedgerClient, keys: Keys, me: int, paid: Claimed) -> None:
+def _claim_reward(client: LedgerClient, keys: Keys, me: int, above_wei: int, paid: Claimed) -> None:
     from ledger.books import earned_after
     from ledger.rewards import rewards_proof
 
     already = client.claimed_wei(me)
-    _activate(client, keys, me, already)
+    _activate(client, keys, me, already + above_wei)
     active = client.active_round()
     _, earned = earned_after(client, active) if active else (None, ())
     due = _part(earned, me) - already
-    if due <= 0:
+    if due <= above_wei:
         return
     if tx := _unless_paid(partial(client.claim, keys.signer, me, earned[me], rewards_proof(earned, me))):
         paid.reward_wei += due
         log.info("reward.claimed", member=me, wei=due, tx=tx)
 
 
-def _activate(client: LedgerClient, keys: Keys, me: int, already: int) -> None:
-    """Makes the newest final rewards active, if they are worth more to the member."""
+def _activate(client: LedgerClient, keys: Keys, me: int, above_wei: int) -> None:
+    """Makes the newest final rewards active, if the member has earned more in them."""
     from ledger.books import earned_after
 
     if (payable := client.payable_round() or 0) <= client.active_round():
         return
     result, earned = earned_after(client, payable)
-    if _part(earned, me) <= already or result.rewards == client.active_root():
+    if _part(earned, me) <= above_wei or result.rewards == client.active_root():
         return
     try:
         client.activate(keys.signer, result)
@@ -115,13 +118,15 @@ def _activate(client: LedgerClient, keys: Keys, me: int, already: int) -> None:
         log.warning("rewards.not_activated", round=payable, reason=str(refused))
 
 
-def _claim_revenue(client: LedgerClient, keys: Keys, me: int, shared: Iterable[Shared], paid: Claimed) -> None:
+def _claim_revenue(
+    client: LedgerClient, keys: Keys, me: int, shared: Iterable[Shared], above_wei: int, paid: Claimed
+) -> None:
     from ledger.rewards import rewards_proof
 
     for part in shared:
         round_id, earned = part.revenue.round_id, part.earned
         due = part.part_wei(me) - part.claimed_wei(client, me)
-        if due <= 0:
+        if due <= above_wei:
             continue
         proof = rewards_proof(earned, me)
         if tx := _unless_paid(partial(client.revenue.claim, keys.signer, round_id, me, earned[me], proof)):

@@ -89,12 +89,13 @@ def claim(
     folder: FolderArgument,
     rpc: Annotated[str | None, typer.Option(help="JSON-RPC URL; default: from the configuration.")] = None,
     registry: Annotated[str | None, typer.Option(help="Registry address; default: from the configuration.")] = None,
+    above_wei: Annotated[int, typer.Option(min=0, help="Leave payments of no more than this for later.")] = 0,
     as_json: JsonOption = False,
 ) -> None:
     """Claim all that is due to this member, rewards and revenue; prints what was paid, in wei."""
     from node import claiming
 
-    claiming.claim(folder, rpc, registry, as_json)
+    claiming.claim(folder, rpc, registry, above_wei, as_json)
 
 
 RpcDefault = Annotated[str | None, typer.Option(help="JSON-RPC URL; default: from the configuration.")]

@@ -149,6 +149,14 @@ def test_what_comes_later_is_paid_by_the_next_claim(url: str, young: Recorded) -
     assert (second.reward_wei, second.revenue_wei) == (0, {4: part(young, 4, 2 * REVENUE_WEI) - part(young, 4)})
 
 
+def test_what_is_not_worth_its_gas_is_left_for_later(young: Recorded) -> None:
+    with_revenue(young)
+    reward, revenue = young.cumulative[4][0], sorted([part(young, 1), part(young, 4)])
+    assert revenue[0] < revenue[1] < reward
+    paid = [claiming.claim_for(young.client, SENDER, above).paid_wei for above in (reward, revenue[1], revenue[0], 0)]
+    assert paid == [0, reward, revenue[1], revenue[0]]
+
+
 def test_revenue_is_paid_while_newer_rewards_wait(url: str, young: Recorded) -> None:
     young.client.increase_time(WINDOW + 1)
     young.activate(1)
