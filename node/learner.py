@@ -7,12 +7,12 @@ import torch
 
 from gossip.spec import RoundKind, TaskSpec, digest
 from node import train
+from node.contribution import Contribution, PublicSums, Vector
 from node.errors import TaskError
 from node.model import ModelState, apply_average, decode, encode, first_state
 from node.tasks import Task
 from node.training import Training
 from node.watch import Watch
-from node.workshop import Contribution, PublicSums, Vector
 
 
 class TaskLearner:

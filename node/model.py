@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from gossip.errors import MalformedMessage
 from gossip.spec import RoundKind, TaskSpec
-from node.workshop import PublicSums
+from node.contribution import PublicSums
 
 Vector = NDArray[np.float64]
 

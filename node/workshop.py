@@ -43,7 +43,6 @@ from gossip.events import (
     Proved,
     Rebuild,
     Rebuilt,
-    ScoresOpened,
     ShareArrived,
     ShareChecked,
     Summed,
@@ -54,12 +53,13 @@ from gossip.layout import Layout
 from gossip.messages import MAX_HISTORY, Open
 from gossip.results import result_digest
 from gossip.session import Identity, RoundStart
-from gossip.spec import RoundKind, TaskSpec, blob_digest, digest
+from gossip.spec import blob_digest
 from gossip.values import ABANDONED, SETTLED, RoundResult
 from ledger import rewards
 from ledger.types import VaultTerms
+from node.contribution import Learner, PublicSums
+from node.scorer import Scorer
 
-Vector = NDArray[np.float64]
 Words = NDArray[np.uint32]
 
 _SEED_BYTES = 32
@@ -73,38 +73,6 @@ class MissingModel(Exception):
     def __init__(self, model: bytes) -> None:
         super().__init__(f"the model file {model.hex()} is not in the store")
         self.model = model
-
-
-@dataclass(frozen=True, slots=True)
-class Contribution:
-    """What one member puts into a round, in floats, before clipping and rounding.
-
-    Attributes:
-        update: (D,) statistics or update of the shared parameters.
-        weight: rows that it counts for.
-        gradient: (d,) validation gradient at the round's starting model; None in round 0.
-        gradient_weight: validation rows that it counts for.
-    """
-
-    update: Vector
-    weight: int
-    gradient: Vector | None = None
-    gradient_weight: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class PublicSums:
-    """What everybody learns of a round beside its average, and needs to score it in the next one.
-
-    Attributes:
-        gradient: (d,) sum of the quantised validation gradients; None in round 0.
-        weight: sum of the dealers' weights.
-        gradient_weight: sum of their gradients' weights.
-    """
-
-    gradient: NDArray[np.int64] | None
-    weight: int
-    gradient_weight: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,22 +93,6 @@ class Share:
     def data(self) -> bytes:
         """All of it at once."""
         return b"".join(self.chunks())
-
-
-class Learner(Protocol):
-    """The part of a member that has data and a model."""
-
-    def follow(self, spec: TaskSpec) -> None:
-        """Go by another version of the task from the next round on."""
-
-    def contribute(self, model: bytes, kind: RoundKind, round_id: int) -> Contribution:
-        """What this member deals, starting from a model file."""
-
-    def apply(self, model: bytes, average: Vector, kind: RoundKind, public: PublicSums) -> bytes:
-        """The model file after the round; the same bytes at every member."""
-
-    def public_sums(self, model: bytes) -> PublicSums:
-        """Those of the round that made a model file."""
 
 
 class Blobs(Protocol):
@@ -176,7 +128,6 @@ class Workshop:
         self.terms = terms
         self._random_bytes = random_bytes
         self._dealing: shamir.Dealing | None = None
-        self._scoring: tuple[tuple[PublicSums, PublicSums], scores.Direction] | None = None
 
     def begin(self, start: RoundStart) -> None:
         """Turn to a round.
@@ -192,7 +143,7 @@ class Workshop:
         self.kind = self.identity.spec.kind(start.round)
         self.layout = self._layout(start.round)
         self._dealing = None
-        self._scoring = None
+        self._scorer = Scorer(self.identity.spec, start.previous)
 
     def perform(self, work: Work) -> Event | None:
         """The event that answers `work`; None where there is no answer yet."""
@@ -220,7 +171,7 @@ class Workshop:
             case AnswerScores(scored, dealers):
                 return self._answer(scored, dealers)
             case OpenScores():
-                return self._open_scores(work)
+                return self._scorer.open(work, self.layout.parameters)
             case Compose():
                 return Composed(self._compose(work))
 
@@ -440,63 +391,32 @@ class Workshop:
         model = self.learner.apply(self.model, quantise.average(total, spec, round_id), self.kind, public)
         name = blob_digest(model)
         self.blobs.put(name, round_id, model)
-        return Decoded(name, "", self._set_direction(public, name))
+        return Decoded(name, "", self._fix_direction(public, name))
 
     # --- scores ---------------------------------------------------------------------------------------------------
 
-    def _set_direction(self, public: PublicSums, model: bytes) -> bytes:
-        """Fix the direction for the previous round's updates; its digest, or nothing if there is none."""
-        previous = self.start.previous
-        if previous is None or (previous.kind, previous.outcome) != (RoundKind.TRAINING, SETTLED):
+    def _fix_direction(self, public: PublicSums, model: bytes) -> bytes:
+        """Fixes the direction for the previous round's updates; its digest, or nothing if there is none."""
+        if not self._scorer.is_due:
             return b""
-        before, after = self.learner.public_sums(self.model), public
-        if before.gradient is None or after.gradient is None:
-            return b""
-        bound = scores.direction_bound(self.identity.spec, previous.round)
-        weights = (before.gradient_weight, after.gradient_weight)
-        direction = scores.compute_direction(before.gradient, after.gradient, *weights, bound, digest("beacon", model))
-        self._scoring = ((before, after), direction)
-        return digest("direction", direction.values.astype("<i8").tobytes())
+        return self._scorer.fix_direction(self.learner.public_sums(self.model), public, model)
 
     def _answer(self, scored: int, dealers: frozenset[int]) -> Answered:
         held = self.blobs.get_secret(_HELD_SHARES, scored)
-        if held is None or self._scoring is None:
-            return Answered(())
-        direction = self._scoring[1]
-        names = dict(msgspec.msgpack.decode(held, type=tuple[tuple[int, bytes], ...]))
+        names = {} if held is None else dict(msgspec.msgpack.decode(held, type=tuple[tuple[int, bytes], ...]))
         if set(names) != dealers:
             return Answered(())
-        layout, me = self._layout(scored), self.identity.me
-        return Answered(
-            tuple(
-                (dealer, scores.answer(direction, self._open_own(names[dealer], dealer, layout), layout, me))
-                for dealer in sorted(dealers)
-            )
-        )
-
-    def _open_scores(self, work: OpenScores) -> ScoresOpened | None:
-        answers = {holder: dict(given) for holder, given in work.answers}
-        parameters, spec = self.layout.parameters, self.identity.spec
-        opened, wrong = scores.open_scores(answers, work.dealers, parameters, work.excluded)
-        terms = self._terms()
-        if opened is None or terms is None:
-            return None
-        return ScoresOpened(scores.scores_of(opened, terms, spec, work.scored, parameters.n), wrong)
+        layout = self._layout(scored)
+        shares = ((dealer, self._open_own(names[dealer], dealer, layout)) for dealer in sorted(dealers))
+        return self._scorer.answer(shares, layout, self.identity.me)
 
     def score_terms(self, model: bytes) -> scores.Terms | None:
         """What turned the round's opened values into scores, if it ended with this model; None if none were opened."""
-        if self._scoring is None:
+        if self._scorer.terms is None:
             data = self.blobs.get(model)
             if data is not None:
-                self._set_direction(self.learner.public_sums(bytes(data)), model)
-        return self._terms()
-
-    def _terms(self) -> scores.Terms | None:
-        if self._scoring is None:
-            return None
-        (before, after), direction = self._scoring
-        weights = (before.gradient_weight, after.gradient_weight)
-        return scores.Terms(direction.numerator, direction.shift, before.weight, weights)
+                self._fix_direction(self.learner.public_sums(bytes(data)), model)
+        return self._scorer.terms
 
     # --- results --------------------------------------------------------------------------------------------------
 

@@ -12,7 +12,8 @@ from gossip.pace import Pace
 from gossip.record import RoundRecord
 from gossip.session import Identity, RoundStart, Session
 from gossip.values import RoundResult
-from node.workshop import Learner, Workshop
+from node.contribution import Learner
+from node.workshop import Workshop
 from sim.scenario import Crash
 
 

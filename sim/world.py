@@ -43,7 +43,8 @@ from gossip.spec import TaskSpec, blob_digest
 from gossip.statements import Domain, Kind, address_of, sign
 from gossip.values import RoundResult
 from ledger.types import VaultTerms
-from node.workshop import Learner, MissingModel, Workshop, committed_rewards
+from node.contribution import Learner
+from node.workshop import MissingModel, Workshop, committed_rewards
 from sim.keys import member_key
 from sim.node import MemoryBlobs, Saved, SimulatedNode
 from sim.scenario import Crash, Scenario

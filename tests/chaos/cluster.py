@@ -30,12 +30,12 @@ from ledger.types import VaultTerms
 from node.builtin import builtin_task, make_spec
 from node.commands import PAUSE_VARIABLE, deploy_for, prepare
 from node.config import GossipConfig, NodeConfig, set_registry
+from node.contribution import PublicSums
 from node.data import breast_cancer_hospitals
 from node.members import read_member
 from node.model import apply_average, decode, encode
 from node.processes import Processes
 from node.store import STORE_FILE
-from node.workshop import PublicSums
 from tests.chaos.nodes import NodeProcess, warm_up
 from tests.chaos.proxy import Proxies, Route, Weather
 

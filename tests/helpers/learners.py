@@ -6,7 +6,7 @@ import msgspec
 import numpy as np
 
 from gossip.spec import MICRO, RoundKind, TaskSpec, blob_digest
-from node.workshop import Contribution, PublicSums
+from node.contribution import Contribution, PublicSums
 
 
 class PlainModel(msgspec.Struct, array_like=True):

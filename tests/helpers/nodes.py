@@ -23,13 +23,14 @@ from gossip.transport import PeerAddress, Statistics, peer_id_of
 from gossip.transport.payloads import Memory, Partial, Source
 from ledger.periods import Period
 from ledger.types import Member, Roster, VaultTerms
+from node.contribution import Contribution, PublicSums
 from node.errors import StoreError
 from node.progress import Progress
 from node.recorder import Recorder
 from node.runner import Habits, Node
 from node.store import Store
 from node.watch import Watch
-from node.workshop import Contribution, PublicSums, Workshop, committed_rewards
+from node.workshop import Workshop, committed_rewards
 from sim.keys import member_key
 from tests.helpers.learners import KnownLearner, first_model, small_spec
 
