@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sized
 from dataclasses import dataclass, replace
 from typing import Any, Final
-
-from eth_hash.auto import keccak
 
 from ledger.approvals import Approval, MemberRuling, RoundRuling, Statement
 from ledger.audit_registry import RegistryAudit
 from ledger.deployment import Deployment
 from ledger.echoes import Echoes
 from ledger.findings import Notebook
+from ledger.model_disputes import contradiction
 from ledger.model_state import is_signed_by
 from ledger.replay import Replay
 from ledger.rosters import count_signatures
 from ledger.stored import OF_CHALLENGED, OF_DISMISSED, OF_VOID, read_record
 from ledger.trail import Event, Trail
-from ledger.types import EMPTY, RESULT_TYPE, ZERO_ADDRESS, RoundResult
+from ledger.types import ZERO_ADDRESS, RoundResult
 
-_RESULT_TYPEHASH: Final = keccak(RESULT_TYPE.encode())
+MAX_KEPT: Final = 10_000
+"""Offences, and contested rounds: each costs signatures or a bond; a hostile endpoint could tell of any number."""
 
 
 @dataclass(slots=True)
@@ -103,10 +103,12 @@ class DisputesAudit(Replay):
             self.notebook.expect("dispute.storage", what, 0 if told is None else told.marks, kept, round_id)
 
     def _of(self, round_id: int) -> _Contested:
-        if round_id not in self._contested:
-            stored = read_record(self.trail, self._deployment.ledger, round_id)
-            self._contested[round_id] = _Contested(stored.recorded_at)
-        return self._contested[round_id]
+        if round_id in self._contested:
+            return self._contested[round_id]
+        contested = _Contested(read_record(self.trail, self._deployment.ledger, round_id).recorded_at)
+        if self._has_room(self._contested):
+            self._contested[round_id] = contested
+        return contested
 
     def _on_bond(self, event: Event) -> None:
         self._bonds_seen += 1
@@ -119,8 +121,7 @@ class DisputesAudit(Replay):
         first = Statement(*event.values["statement"])
         second = replace(first, digest=event.values["otherDigest"])
         signatures = (event.values["signature"], event.values["otherSignature"])
-        offence = keccak(event.values["index"].to_bytes(32, "big") + replace(first, digest=EMPTY).struct_hash())
-        self._check_contradiction(event, first.config, (first, second), signatures, offence)
+        self._check_contradiction(event, first.config, (first, second), signatures)
 
     def _on_two_results(self, event: Event) -> None:
         first, second = (RoundResult(*event.values[name]) for name in ("first", "second"))
@@ -128,13 +129,7 @@ class DisputesAudit(Replay):
         same = (first.round, first.config) == (second.round, second.config)
         if not same:
             self.notebook.note("dispute.proof", "two results of different rounds contradict nothing", first.round)
-        words = (
-            event.values["index"].to_bytes(32, "big"),
-            _RESULT_TYPEHASH,
-            first.config,
-            first.round.to_bytes(32, "big"),
-        )
-        self._check_contradiction(event, first.config, (first, second), signatures, keccak(b"".join(words)))
+        self._check_contradiction(event, first.config, (first, second), signatures)
 
     def _check_contradiction(
         self,
@@ -142,7 +137,6 @@ class DisputesAudit(Replay):
         config: bytes,
         said: tuple[Statement | RoundResult, Statement | RoundResult],
         signatures: tuple[bytes, bytes],
-        offence: bytes,
     ) -> None:
         index, round_id = event.values["index"], said[0].round
         note = self.notebook.note
@@ -156,15 +150,23 @@ class DisputesAudit(Replay):
                 note("dispute.proof", f"member {index} was slashed for what it did not sign", round_id)
             else:
                 self.notebook.checked.approvals += 1
-        self._punish(offence, round_id)
+        self._punish(contradiction(index, said[0].struct_hash(), said[1].struct_hash()), round_id)
         self._echoes.cause(event.tx, "slash", index, event.values["slashedWei"])
 
     def _punish(self, offence: bytes, round_id: int | None = None) -> None:
         if offence in self._punished:
             self.notebook.note("dispute.repeated", "one offence was punished twice", round_id)
-        self._punished.add(offence)
+        if self._has_room(self._punished):
+            self._punished.add(offence)
         what = f"whether offence {offence.hex()} is punished, in storage,"
         self.notebook.expect("dispute.storage", what, True, self.stored("isPunished", offence), round_id)
+
+    def _has_room(self, kept: Sized) -> bool:
+        if len(kept) < MAX_KEPT:
+            return True
+        self.notebook.note("dispute.state", f"there are more than {MAX_KEPT} offences or contested rounds")
+        self.stop()
+        return False
 
     # Challenges and rulings.
 

@@ -80,7 +80,7 @@ class RoundsAudit(Replay):
         self._last_digest = EMPTY
         self._last_model: bytes | None = None
         self._windows_seen = 0
-        self._last_version = 0  # of the roster that recorded last, at first the one that the ledger found
+        self._last_version = 0  # of the roster that recorded last
         self._awaits_scores: int | None = None  # dealers of the last settled training round without scores
         self.rewards = Rewards(-1, EMPTY, 0, (), 0)
         self.work: list[Work] = []
@@ -109,7 +109,7 @@ class RoundsAudit(Replay):
         expected = self._deployment.windows
         self._windows_seen += 1
         roster = self._registry.rosters.get(self._registry.newest_config(event.place))
-        self._last_version = 0 if roster is None else roster.version
+        self._last_version = 1 if roster is not None and roster.version == 1 else 0
         self.notebook.expect("vault.terms", "what the ledger's event says of its windows", expected, found)
 
     def _on_disputed(self, event: Event) -> None:

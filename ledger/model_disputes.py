@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Final
 
-from eth_abi.abi import encode
 from eth_hash.auto import keccak
 
 from ledger.approvals import Approval, MemberRuling, RoundRuling, Statement
@@ -13,7 +12,7 @@ from ledger.errors import Reverted
 from ledger.model_rounds import dispute, rule
 from ledger.model_state import Call, Event, Outcome, State, is_signed_by, require_quorum
 from ledger.model_vault import lock_bond, release_bond, slash
-from ledger.types import EMPTY, RESULT_TYPE, ZERO_ADDRESS, RoundResult
+from ledger.types import ZERO_ADDRESS, RoundResult
 
 CONTRACT: Final = "disputes"
 EVERYTHING: Final = 2**256 - 1
@@ -40,8 +39,8 @@ def prove_equivocation(
     for said, signed in ((statement, signature), (replace(statement, digest=other_digest), other_signature)):
         if not is_signed_by(signer, said.signing_digest(state.chain_id, ledger), signed):
             raise Reverted("NotTheMembers", {"index": index, "digest": said.struct_hash()})
-    offence = replace(statement, digest=EMPTY).struct_hash()
-    punished = _punish_once(state, keccak(index.to_bytes(32, "big") + offence))
+    other = replace(statement, digest=other_digest)
+    punished = _punish_once(state, contradiction(index, statement.struct_hash(), other.struct_hash()))
     following, slashed, taken = slash(punished, index, EVERYTHING)
     values = {
         "index": index,
@@ -73,9 +72,8 @@ def prove_result_equivocation(
     for result, signed in ((first, first_signature), (second, second_signature)):
         if not is_signed_by(signer, result.signing_digest(state.chain_id, ledger), signed):
             raise Reverted("NotTheMembers", {"index": index, "digest": result.struct_hash()})
-    types = ["uint256", "bytes32", "bytes32", "uint64"]
-    offence = keccak(encode(types, [index, keccak(RESULT_TYPE.encode()), first.config, first.round]))
-    following, slashed, taken = slash(_punish_once(state, offence), index, EVERYTHING)
+    punished = _punish_once(state, contradiction(index, first.struct_hash(), second.struct_hash()))
+    following, slashed, taken = slash(punished, index, EVERYTHING)
     values = {
         "index": index,
         "first": first,
@@ -151,6 +149,7 @@ def rule_on_member(
     config = state.registry.config_digest
     ruling = MemberRuling(config, index, amount_wei, evidence)
     _require_quorum(state, ruling, signers, signatures)
+    state.registry.account_at(index)
     following, slashed, taken = slash(_punish_once(state, ruling.struct_hash()), index, amount_wei)
     values = {
         "index": index,
@@ -162,6 +161,11 @@ def rule_on_member(
         "signatures": signatures,
     }
     return following, (slashed, Event(CONTRACT, "MemberRulingMade", values))
+
+
+def contradiction(index: int, digest: bytes, other: bytes) -> bytes:
+    """What Disputes remembers of two things that a member said, in either order."""
+    return keccak(index.to_bytes(32, "big") + min(digest, other) + max(digest, other))
 
 
 def _signer_of(state: State, config: bytes, index: int) -> str:

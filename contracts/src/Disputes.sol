@@ -77,10 +77,11 @@ contract Disputes is IDisputes, EIP712 {
         if (statement.digest == otherDigest) revert NoContradiction(otherDigest);
         address signer = _signerOf(statement.config, index);
         bytes32 domain = ledger.domainSeparator();
-        _checkSigned(index, signer, domain, _hash(statement, statement.digest), signature);
-        _checkSigned(index, signer, domain, _hash(statement, otherDigest), otherSignature);
-        // Whoever said three things is slashed once for them.
-        _punishOnce(keccak256(abi.encode(index, _hash(statement, 0))));
+        bytes32 said = _hash(statement, statement.digest);
+        bytes32 otherSaid = _hash(statement, otherDigest);
+        _checkSigned(index, signer, domain, said, signature);
+        _checkSigned(index, signer, domain, otherSaid, otherSignature);
+        _punishOnce(_contradiction(index, said, otherSaid));
 
         uint256 slashedWei = vault.slash(index, type(uint256).max);
         emit EquivocationProven(index, statement, otherDigest, signature, otherSignature, slashedWei);
@@ -104,7 +105,7 @@ contract Disputes is IDisputes, EIP712 {
         bytes32 domain = ledger.domainSeparator();
         _checkSigned(index, signer, domain, digest, firstSignature);
         _checkSigned(index, signer, domain, otherDigest, secondSignature);
-        _punishOnce(keccak256(abi.encode(index, RoundResults.TYPE_HASH, first.config, first.round)));
+        _punishOnce(_contradiction(index, digest, otherDigest));
 
         uint256 slashedWei = vault.slash(index, type(uint256).max);
         emit ResultEquivocationProven(index, first, second, firstSignature, secondSignature, slashedWei);
@@ -158,6 +159,8 @@ contract Disputes is IDisputes, EIP712 {
         bytes32 config = registry.configDigest();
         bytes32 fields = keccak256(abi.encode(MEMBER_RULING, config, index, amountWei, evidence));
         _requireQuorum(fields, signers, signatures);
+        // Refuses an index that no member ever had.
+        registry.accountAt(index);
         _punishOnce(fields);
         uint256 slashedWei = vault.slash(index, amountWei);
         emit MemberRulingMade(index, amountWei, evidence, slashedWei, config, signers, signatures);
@@ -195,6 +198,13 @@ contract Disputes is IDisputes, EIP712 {
     function _requireQuorum(bytes32 fields, uint256 signers, bytes calldata signatures) private view {
         (address[] memory keys, uint256 needed) = Rosters.read(registry.rosterCode());
         Rosters.requireQuorum(_hashTypedDataV4(fields), signers, signatures, keys, needed);
+    }
+
+    /// @dev Of the two that were said, in either order, and not of what they are about: else a member that has nothing
+    /// at stake could have itself punished for a round to come, and say in it what it likes afterwards.
+    function _contradiction(uint256 index, bytes32 digest, bytes32 other) private pure returns (bytes32) {
+        (bytes32 low, bytes32 high) = digest < other ? (digest, other) : (other, digest);
+        return keccak256(abi.encode(index, low, high));
     }
 
     function _punishOnce(bytes32 offence) private {

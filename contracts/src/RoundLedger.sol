@@ -62,7 +62,7 @@ contract RoundLedger is IRoundLedger, EIP712 {
 
     mapping(uint64 round => Record) private _records;
 
-    // The roster that recorded last, at first the one of this contract's deployment: its results need no call to find it.
+    // The roster that recorded last, at first the founding one: its results need no call to find it.
     address private _recordingCode;
 
     /// @inheritdoc IRoundLedger
@@ -93,7 +93,8 @@ contract RoundLedger is IRoundLedger, EIP712 {
         disputes = registry_.disputes();
         disputeWindowSeconds = disputeWindowSeconds_;
         rulingSeconds = rulingSeconds_;
-        (_recordingCode, recordingVersion) = (registry_.rosterCode(), registry_.rosterVersion());
+        // A member that changed the roster before this transaction must not keep the founding one from recording.
+        if (registry_.rosterVersion() == 1) (_recordingCode, recordingVersion) = (registry_.rosterCode(), 1);
         emit WindowsAdopted(disputeWindowSeconds_, rulingSeconds_);
     }
 
@@ -278,7 +279,7 @@ contract RoundLedger is IRoundLedger, EIP712 {
     /// from now on, if it was not.
     function _recordingRoster(bytes32 config) private returns (address[] memory keys, uint256 needed) {
         address code = _recordingCode;
-        if (code.codehash != config) {
+        if (code == address(0) || code.codehash != config) {
             uint64 version;
             (code, version) = registry.rosterOf(config);
             if (code == address(0)) revert UnknownConfig(config);

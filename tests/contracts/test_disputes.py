@@ -52,6 +52,18 @@ def test_one_equivocation_is_punished_once(scene: Scene) -> None:
     scene.accepted("disputes", "proveEquivocation", *scene.equivocation(1, attempt=2))
 
 
+def test_a_member_cannot_have_itself_punished_in_advance(scene: Scene) -> None:
+    """While it has nothing at stake it proves two things that it made up; what it says later is another offence."""
+    scene.accepted("disputes", "proveEquivocation", *scene.equivocation(1, digest=b"1" * 32))
+    scene.accepted("disputes", "proveResultEquivocation", *scene.two_results(1, model=b"1" * 32))
+    staked(scene)
+    scene.accepted("disputes", "proveEquivocation", *scene.equivocation(1))
+    assert scene.state.vault.total_slashed == STAKE
+    staked(scene)
+    scene.accepted("disputes", "proveResultEquivocation", *scene.two_results(1))
+    assert scene.state.vault.total_slashed == 2 * STAKE
+
+
 def test_the_same_statement_twice_is_no_equivocation(scene: Scene) -> None:
     index, statement, _, signed, _ = scene.equivocation(1)
     call = (index, statement, statement.digest, signed, signed)
@@ -103,7 +115,9 @@ def test_two_results_of_one_round_cost_all_that_was_staked_once(scene: Scene) ->
     call = staked(scene).two_results(1)
     scene.accepted("disputes", "proveResultEquivocation", *call)
     assert scene.state.vault.total_slashed == STAKE
-    assert scene.refused("disputes", "proveResultEquivocation", *call).name == "AlreadyPunished"
+    index, first, second, signed, other_signed = call
+    for again in (call, (index, second, first, other_signed, signed)):
+        assert scene.refused("disputes", "proveResultEquivocation", *again).name == "AlreadyPunished"
 
 
 def test_results_of_different_rounds_or_rosters_do_not_contradict(scene: Scene) -> None:
@@ -374,6 +388,12 @@ def test_a_roster_change_voids_a_ruling_that_waits(scene: Scene) -> None:
     scene.accepted("registry", "rotate", *scene.rotation(4))
     assert scene.refused("disputes", "ruleOnMember", *waiting).name == "InvalidSignature"
     assert scene.refused("disputes", "ruleOnRound", *other).name == "InvalidSignature"
+
+
+def test_a_ruling_is_about_somebody_who_was_a_member(scene: Scene) -> None:
+    assert scene.refused("disputes", "ruleOnMember", *scene.member_ruling(5, 7)) == Refusal("UnknownMember", (5,))
+    scene.accepted("registry", "leaveRoster", *scene.exit(1))
+    scene.accepted("disputes", "ruleOnMember", *scene.member_ruling(1, 7))
 
 
 def test_a_ruling_on_a_member_takes_what_there_is_and_is_carried_out_once(scene: Scene) -> None:

@@ -70,11 +70,12 @@ def test_signatures_of_the_old_roster_do_not_count_for_the_new_one(scene: Scene)
     assert scene.refused("ledger", "submitRound", new, scores, 0b1111, signed) == Refusal("InvalidSignature", (0,))
 
 
-def test_a_roster_that_changed_before_its_ledger_existed_records_nothing() -> None:
+def test_a_change_before_the_ledger_exists_keeps_no_roster_from_recording() -> None:
     consortium = deploy_consortium(4, chain=EarlyChange(4))
     signers = tuple(address_of(key) for key in consortium.signer_keys)
     registry = consortium.registry.address
     founding = compute_config_digest(consortium.chain_id, registry, 1, signers, consortium.quorum, keccak(SPEC))
-    call = consortium.submission(consortium.result(config=founding))
-    assert consortium.chain.refusal(call) == Refusal("RosterSuperseded", (2, 1))
+    consortium.record(consortium.result(config=founding))
     consortium.record(consortium.result(dealers=0b0111))
+    late = consortium.submission(consortium.result(config=founding))
+    assert consortium.chain.refusal(late) == Refusal("RosterSuperseded", (2, 1))

@@ -10,6 +10,7 @@ import pytest
 from eth_abi.abi import encode
 from eth_hash.auto import keccak
 
+import ledger.audit_disputes
 from ledger import artifacts
 from ledger.audit import AuditReport
 from ledger.errors import ChainUnavailable
@@ -192,3 +193,9 @@ def test_every_changed_view_is_found_or_refused(shown: Shown) -> None:
             assert not shown.audit(on_answer("eth_call", lie)).ok, chosen
         except ChainUnavailable:
             continue
+
+
+def test_more_offences_than_an_audit_keeps_are_a_finding(shown: Shown, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ledger.audit_disputes, "MAX_KEPT", 1)
+    texts = [finding.text for finding in shown.audit(honest).findings if finding.code == "dispute.state"]
+    assert "there are more than 1 offences or contested rounds" in texts

@@ -129,7 +129,8 @@ interface IDisputes is IQuorum {
 
     /* ACTIONS */
 
-    /// @notice Slashes all that a member has staked, for two statements of which it may make one. Anyone may call it.
+    /// @notice Slashes all that a member has staked, for two statements of which it may make one. Anyone may call it,
+    /// once for the same two.
     /// @param index Roster index of the member.
     /// @param statement The first statement.
     /// @param otherDigest `digest` of the second one; its other fields are those of the first.
@@ -201,6 +202,7 @@ interface IDisputes is IQuorum {
     function challengerOf(uint64 round) external view returns (uint256);
 
     /// @notice Whether this offence was punished, or this ruling carried out.
+    /// @param offence keccak256(abi.encode(index, a, b)) of two contradicting struct hashes a < b, or a ruling's hash.
     function isPunished(bytes32 offence) external view returns (bool);
 
     /// @notice EIP-712 domain separator of rulings: "Mycelia", "1", this chain, this contract.

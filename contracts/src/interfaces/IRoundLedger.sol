@@ -187,8 +187,8 @@ interface IRoundLedger is IQuorum {
     /// @notice How many pauses a quorum ordered; part of what it signs for the next one.
     function pauses() external view returns (uint64);
 
-    /// @notice Version of the roster that recorded the last round, before the first one that of the roster at this
-    /// contract's deployment; results of earlier rosters are refused.
+    /// @notice Version of the roster that recorded the last round; results of earlier ones are refused. Before the first
+    /// round it is 1, or 0 if the roster had changed when this contract was deployed.
     function recordingVersion() external view returns (uint64);
 
     /// @notice Number of the round that is recorded next, which is the number of rounds recorded.
