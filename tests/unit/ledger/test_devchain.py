@@ -224,5 +224,8 @@ def test_a_signal_ends_it_without_a_trace(ending: signal.Signals) -> None:
         assert process.stdout is not None
         assert process.stdout.readline().startswith(b"http://127.0.0.1:")
         process.send_signal(ending)
-        _, complaints = process.communicate(timeout=20)
+        try:
+            _, complaints = process.communicate(timeout=20)
+        finally:
+            process.kill()
     assert (process.returncode, complaints) == (0, b"")
