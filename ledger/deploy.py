@@ -15,7 +15,7 @@ from ledger.connection import Connection, Key, account_of, translated
 from ledger.deployment import Deployment
 from ledger.errors import ChainTooOld, Reverted, TransactionFailed
 from ledger.fingerprint import compute_fingerprint
-from ledger.types import ZERO_ADDRESS, DisputeTerms, Member, VaultTerms, checked_address
+from ledger.types import MAX_GAS_PRICE_WEI, ZERO_ADDRESS, DisputeTerms, Member, VaultTerms, checked_address
 
 CANCUN_PROBE: Final = "0x5f5f5f5e5f5c5000"
 """MCOPY of no bytes, TLOAD of slot 0, STOP: a chain older than Cancun knows neither."""
@@ -57,6 +57,7 @@ def deploy(
     fund_wei: int,
     disputes: DisputeTerms | None = None,
     expect_chain_id: int | None = None,
+    max_gas_price_wei: int = MAX_GAS_PRICE_WEI,
 ) -> Founding:
     """A new deployment whose vault holds `fund_wei`.
 
@@ -68,7 +69,7 @@ def deploy(
         Reverted: a constructor refuses its arguments.
         TransactionFailed: a transaction is not taken, or a contract ends up elsewhere than predicted.
     """
-    connection = Connection(rpc_url, expect_chain_id)
+    connection = Connection(rpc_url, expect_chain_id, max_gas_price_wei)
     _require_cancun(connection)
     deployer = account_of(deployer_key).address
     nonce = connection.next_nonce(deployer)
@@ -113,13 +114,14 @@ def deploy(
     return Founding(registry, compute_fingerprint(deployment, founders, keccak(spec)), blocks[0])
 
 
-def send_wei(rpc_url: str, key: Key, to: str, wei: int) -> str:
+def send_wei(rpc_url: str, key: Key, to: str, wei: int, max_gas_price_wei: int = MAX_GAS_PRICE_WEI) -> str:
     """Hash of the transaction that pays `wei` from the key's account to `to`.
 
     Raises:
         TransactionFailed: the account has not enough.
     """
-    tx, _ = Connection(rpc_url).send(key, {"to": checked_address(to), "value": wei}, TRANSFER_GAS)
+    connection = Connection(rpc_url, max_gas_price_wei=max_gas_price_wei)
+    tx, _ = connection.send(key, {"to": checked_address(to), "value": wei}, TRANSFER_GAS)
     return tx
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from decimal import Decimal
 
 
 class LedgerError(Exception):
@@ -92,6 +93,23 @@ class TransactionFailed(LedgerError):
         self.tx = tx
 
 
+class GasTooExpensive(LedgerError):
+    """A unit of gas costs more than this process may offer; nothing was signed.
+
+    Attributes:
+        asked_wei: what the endpoint says that it costs.
+        allowed_wei: the most that may be offered.
+    """
+
+    def __init__(self, asked_wei: int, allowed_wei: int) -> None:
+        super().__init__(
+            f"the endpoint asks {_gwei(asked_wei)} gwei for a unit of gas, and at most {_gwei(allowed_wei)} are "
+            "allowed: name another endpoint, wait, or raise ledger.max_gas_price_gwei in mycelia.toml"
+        )
+        self.asked_wei = asked_wei
+        self.allowed_wei = allowed_wei
+
+
 class ResultConflict(LedgerError):
     """The ledger has recorded another result of this round.
 
@@ -167,3 +185,7 @@ class BooksMismatch(LedgerError):
     def __init__(self, round_id: int) -> None:
         super().__init__(f"the rewards of round {round_id} do not follow from the scores: run mycelia audit")
         self.round_id = round_id
+
+
+def _gwei(wei: int) -> str:
+    return f"{Decimal(wei) / 10**9:.9g}"

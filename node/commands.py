@@ -16,6 +16,7 @@ import structlog
 
 from gossip.errors import GossipError
 from ledger.errors import LedgerError
+from ledger.types import MAX_GAS_PRICE_WEI
 from node.config import ROWS_FILE, Config, GossipConfig, LedgerConfig, NodeConfig, load_config, validate, write_config
 from node.errors import EXIT_FAILURE, ConfigError, NodeError
 from node.keys import Keys, create_keys, load_keys, parse_key
@@ -101,8 +102,10 @@ def deploy(
     config = load_config(task_from)
     task = load_task(config.node.task, dict(config.node.options), task_from)
     deployer = DEV_KEYS[0] if key is None else read_hex_key(key)
-    chain_id = config.ledger.chain_id
-    founding = deploy_for(roster, rpc, deployer, make_spec(task, rounds), vault, gas_wei, chain_id)
+    chain = config.ledger
+    founding = deploy_for(
+        roster, rpc, deployer, make_spec(task, rounds), vault, gas_wei, chain.chain_id, chain.max_gas_price_wei
+    )
     fingerprint, first_block = founding.fingerprint, founding.block
     LedgerClient(rpc, founding.registry, fingerprint=fingerprint, first_block=first_block).verified()
     print("every member writes into mycelia.toml, under [ledger]:", file=sys.stderr)
@@ -118,16 +121,26 @@ def deploy_for(
     vault: VaultTerms,
     gas_wei: int,
     chain_id: int | None = None,
+    max_gas_price_wei: int = MAX_GAS_PRICE_WEI,
 ) -> Founding:
     """Deploy with these members, a vault that can pay every round, and gas for the signers."""
     from ledger.deploy import deploy as deploy_contracts
     from ledger.deploy import send_wei
 
     budget = vault.round_budget_wei * spec.rounds
-    founding = deploy_contracts(rpc, deployer, members, spec.encode(), vault, budget, expect_chain_id=chain_id)
+    founding = deploy_contracts(
+        rpc,
+        deployer,
+        members,
+        spec.encode(),
+        vault,
+        budget,
+        expect_chain_id=chain_id,
+        max_gas_price_wei=max_gas_price_wei,
+    )
     for member in members:
         if gas_wei:
-            send_wei(rpc, deployer, member.signer, gas_wei)
+            send_wei(rpc, deployer, member.signer, gas_wei, max_gas_price_wei)
     return founding
 
 

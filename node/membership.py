@@ -160,7 +160,13 @@ def _opened(folder: Path, rpc: str | None, registry: str | None) -> tuple[Member
             raise ConfigError(f"{folder}/mycelia.toml: ledger.{name} is empty; name it there or with --{name}")
     # What is signed here says whom it is about by index: an endpoint must not choose whom that is.
     roster = client_of(config.ledger).verified().roster
-    return Membership(config.ledger.rpc, config.ledger.registry, expect_chain_id=roster.chain_id), roster
+    membership = Membership(
+        config.ledger.rpc,
+        config.ledger.registry,
+        expect_chain_id=roster.chain_id,
+        max_gas_price_wei=config.ledger.max_gas_price_wei,
+    )
+    return membership, roster
 
 
 def _active(roster: Roster) -> int:

@@ -15,9 +15,10 @@ import pytest
 from ledger.client import LedgerClient
 from ledger.deploy import deploy, send_wei
 from ledger.devchain import DEV_KEYS, running
-from ledger.errors import Reverted, UnprovenRegistry, WrongFingerprint
+from ledger.errors import GasTooExpensive, Reverted, UnprovenRegistry, WrongFingerprint
 from ledger.types import VaultTerms
 from node import commands, membership
+from node.chain import client_of
 from node.errors import ConfigError
 from node.keys import load_keys
 from node.members import MEMBER_FILE, read_roster
@@ -156,6 +157,21 @@ def test_only_members_approve(unchanged: SimpleNamespace) -> None:
 def test_nobody_who_is_not_there_is_removed(unchanged: SimpleNamespace) -> None:
     with pytest.raises(ConfigError, match="no active member is called 'nobody'; there are north, south, east, west"):
         membership.remove(unchanged.path / "north", "nobody", *unchanged.where, None, unchanged.request)
+
+
+def test_what_gas_may_cost_comes_from_the_configuration(
+    unchanged: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MYCELIA_LEDGER_MAX_GAS_PRICE_GWEI", "0")
+    with pytest.raises(GasTooExpensive, match="at most 0 are allowed"):
+        membership.leave(unchanged.path / "west", *unchanged.where)
+    config, keys = commands.opened(unchanged.path / "west", *unchanged.where)
+    with pytest.raises(GasTooExpensive):
+        client_of(config.ledger).fund(keys.signer, 1)
+    roster = read_roster([unchanged.path / name / MEMBER_FILE for name in NAMES])
+    most = config.ledger.max_gas_price_wei
+    with pytest.raises(GasTooExpensive):
+        deploy(unchanged.where[0], DEV_KEYS[0], roster, b"{}", VaultTerms(1, 1, 0), 0, max_gas_price_wei=most)
 
 
 def changed(there: SimpleNamespace, **changes: Any) -> None:
