@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from node.chain import client_of
+from node.change_requests import ADMIT, REMOVE, Request, read_bytes, read_request, write_request
 from node.config import load_config
 from node.errors import ConfigError
 from node.keys import ACCOUNT_FILE, Keys, find_member, load_keys
@@ -22,32 +22,6 @@ if TYPE_CHECKING:
     from ledger.approvals import Admission, Removal
     from ledger.membership import Membership
     from ledger.types import Member, Roster
-
-ADMIT, REMOVE = "admit", "remove"
-
-
-class Request(msgspec.Struct, forbid_unknown_fields=True):
-    """A change that a quorum has to approve, as it travels from member to member.
-
-    Attributes:
-        action: "admit" or "remove".
-        registry, chain_id, config: for which consortium and roster it is, addresses and digests in hex.
-        entry: of whoever wants to be admitted, as in its member.json.
-        consents: signatures over the admission by the newcomer's own account and signer, in hex.
-        index: roster index of whoever is to be removed.
-        evidence: digest, in hex, of what speaks for the removal.
-        approvals: signatures in hex, by roster index.
-    """
-
-    action: str
-    registry: str
-    chain_id: int
-    config: str
-    entry: dict[str, str] | None = None
-    consents: dict[str, str] = {}
-    index: int | None = None
-    evidence: str = "00" * 32
-    approvals: dict[str, str] = {}
 
 
 def join(folder: Path, rpc: str | None, registry: str | None, out: Path) -> None:
@@ -70,7 +44,7 @@ def join(folder: Path, rpc: str | None, registry: str | None, out: Path) -> None
             "signer": membership.sign(keys.signer, admission).hex(),
         },
     )
-    _write(out, request)
+    write_request(out, request)
     print(f"{out}: give it to the members; {roster.quorum} of {_active(roster)} have to approve it")
 
 
@@ -89,26 +63,27 @@ def remove(folder: Path, name: str, rpc: str | None, registry: str | None, evide
         chain_id=roster.chain_id,
         config=roster.config_digest.hex(),
         index=found[0],
-        evidence=(bytes(32) if evidence is None else keccak(_read_bytes(evidence))).hex(),
+        evidence=(bytes(32) if evidence is None else keccak(read_bytes(evidence))).hex(),
     )
     _add_approval(request, membership, roster, load_keys(folder))
-    _write(out, request)
+    write_request(out, request)
     _tell(out, request, roster)
 
 
 def approve(folder: Path, paths: Sequence[Path], rpc: str | None, registry: str | None, submit: bool) -> None:
     """Add this node's approval to the first request, and those of its other copies; submit it with a quorum."""
     membership, roster = _opened(folder, rpc, registry)
-    first, *copies = [(path, _read_request(path)) for path in paths]
+    first, *copies = [(path, read_request(path)) for path in paths]
     path, request = first
+    _check_request(path, request, roster)
     for other, copy in copies:
         if msgspec.structs.replace(copy, approvals={}) != msgspec.structs.replace(request, approvals={}):
             raise ConfigError(f"{other} is not a copy of {path}: it asks for something else")
+        _check_approvals(other, copy, roster)
         request.approvals |= copy.approvals
-    _check_request(path, request, membership, roster)
     keys = load_keys(folder)
     _add_approval(request, membership, roster, keys)
-    _write(path, request)
+    write_request(path, request)
     if submit and len(request.approvals) >= roster.quorum:
         print(_in_words(request, roster), file=sys.stderr)
         print(_submit(request, membership, roster, keys))
@@ -209,7 +184,7 @@ def _change(request: Request, roster: Roster) -> Admission | Removal:
 
     if request.action == ADMIT:
         return _admission(roster, _newcomer(request, roster))
-    return Removal(roster.config_digest, request.index or 0, bytes.fromhex(request.evidence))
+    return Removal(roster.config_digest, request.removed, bytes.fromhex(request.evidence))
 
 
 def _newcomer(request: Request, roster: Roster) -> Member:
@@ -225,7 +200,7 @@ def _newcomer(request: Request, roster: Roster) -> Member:
             raise ConfigError(f"the request's entry cannot be a member's: {reason}") from error
 
 
-def _check_request(path: Path, request: Request, membership: Membership, roster: Roster) -> None:
+def _check_request(path: Path, request: Request, roster: Roster) -> None:
     if request.registry != roster.registry or request.chain_id != roster.chain_id:
         raise ConfigError(
             f"{path} is for the registry {request.registry} on chain {request.chain_id}, not for this one"
@@ -237,9 +212,9 @@ def _check_request(path: Path, request: Request, membership: Membership, roster:
         member = _newcomer(request, roster)
         _check_free(roster, member)
         _check_consents(path, request, _admission(roster, member), roster)
-    elif not roster.is_active(request.index or 0):
+    elif not roster.is_active(request.removed):
         raise ConfigError(f"{path} asks to remove member {request.index}, who is no active member")
-    _check_approvals(path, request, membership, roster)
+    _check_approvals(path, request, roster)
 
 
 def _check_consents(path: Path, request: Request, admission: Admission, roster: Roster) -> None:
@@ -249,10 +224,10 @@ def _check_consents(path: Path, request: Request, admission: Admission, roster: 
             raise ConfigError(f"{path} is not signed by the newcomer's {name}: ask for a new request")
 
 
-def _check_approvals(path: Path, request: Request, membership: Membership, roster: Roster) -> None:
+def _check_approvals(path: Path, request: Request, roster: Roster) -> None:
     digest = _change(request, roster).signing_digest(roster.chain_id, roster.registry)
     for index, signature in request.approvals.items():
-        known = index.isascii() and index.isdigit() and int(index) < len(roster.members)
+        known = int(index) < len(roster.members)
         if not known or not _is_signed(digest, signature, roster.signers[int(index)]):
             raise ConfigError(
                 f"{path} has an approval that member {index} did not give: delete it, or ask for a new copy"
@@ -263,10 +238,7 @@ def _is_signed(digest: bytes, signature: str, address: str) -> bool:
     from ledger.model import recover_signer
     from ledger.types import SIGNATURE_BYTES, ZERO_ADDRESS
 
-    try:
-        found = bytes.fromhex(signature)
-    except ValueError:
-        return False
+    found = bytes.fromhex(signature)
     return len(found) == SIGNATURE_BYTES and recover_signer(digest, found) == address != ZERO_ADDRESS
 
 
@@ -283,7 +255,7 @@ def _submit(request: Request, membership: Membership, roster: Roster, keys: Keys
     if request.action == ADMIT:
         return membership.admit(keys.signer, _newcomer(request, roster), bitmap_of(indices), signed)
     evidence = bytes.fromhex(request.evidence)
-    return membership.remove(keys.signer, request.index or 0, evidence, bitmap_of(indices), signed)
+    return membership.remove(keys.signer, request.removed, evidence, bitmap_of(indices), signed)
 
 
 def _tell(path: Path, request: Request, roster: Roster) -> None:
@@ -296,36 +268,5 @@ def _in_words(request: Request, roster: Roster) -> str:
         member = _newcomer(request, roster)
         keys = f"account {member.account}, signer {member.signer}, node {member.peer_id}"
         return f"admits {member.name} at {member.net_address}, {keys}"
-    index = request.index or 0
+    index = request.removed
     return f"removes {roster.members[index].name}, member {index}"
-
-
-def _read_request(path: Path) -> Request:
-    try:
-        request = msgspec.json.decode(_read_bytes(path), type=Request)
-    except msgspec.DecodeError as error:
-        raise ConfigError(f"{path} is no request as `mycelia join` or `remove` writes it: {error}") from error
-    complete = request.entry is not None if request.action == ADMIT else (request.index or 0) >= 0
-    digests = all(
-        len(text) == 64 and set(text) <= set("0123456789abcdef") for text in (request.config, request.evidence)
-    )
-    if request.action not in (ADMIT, REMOVE) or not complete or not digests:
-        raise ConfigError(f"{path} is no request as `mycelia join` or `remove` writes it: a part of it is missing")
-    return request
-
-
-def _read_bytes(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise ConfigError(f"cannot read {path}: {error.strerror}") from error
-
-
-def _write(path: Path, request: Request) -> None:
-    text = json.dumps(msgspec.to_builtins(request), indent=1) + "\n"
-    beside = path.with_name(path.name + ".new")
-    try:
-        beside.write_text(text)
-        os.replace(beside, path)
-    except OSError as error:
-        raise ConfigError(f"cannot write {path}: {error.strerror}") from error
