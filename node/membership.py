@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from ledger.errors import Reverted, TransactionFailed
 from node.chain import client_of
 from node.change_requests import ADMIT, REMOVE, Request, read_bytes, read_request, write_request
 from node.config import load_config
@@ -75,6 +76,10 @@ def approve(folder: Path, paths: Sequence[Path], rpc: str | None, registry: str 
     membership, roster = _opened(folder, rpc, registry)
     first, *copies = [(path, read_request(path)) for path in paths]
     path, request = first
+    _check_place(path, request, roster)
+    if done := _what_is_done(path, request, roster):
+        print(done)
+        return
     _check_request(path, request, roster)
     for other, copy in copies:
         if msgspec.structs.replace(copy, approvals={}) != msgspec.structs.replace(request, approvals={}):
@@ -86,7 +91,14 @@ def approve(folder: Path, paths: Sequence[Path], rpc: str | None, registry: str 
     write_request(path, request)
     if submit and len(request.approvals) >= roster.quorum:
         print(_in_words(request, roster), file=sys.stderr)
-        print(_submit(request, membership, roster, keys))
+        try:
+            print(_submit(request, membership, roster, keys))
+        except (Reverted, TransactionFailed):
+            # Another member may have been faster, between our look and our transaction.
+            done = _what_is_done(path, request, _opened(folder, rpc, registry)[1])
+            if not done:
+                raise
+            print(done)
     else:
         _tell(path, request, roster)
 
@@ -200,11 +212,30 @@ def _newcomer(request: Request, roster: Roster) -> Member:
             raise ConfigError(f"the request's entry cannot be a member's: {reason}") from error
 
 
-def _check_request(path: Path, request: Request, roster: Roster) -> None:
+def _check_place(path: Path, request: Request, roster: Roster) -> None:
     if request.registry != roster.registry or request.chain_id != roster.chain_id:
         raise ConfigError(
             f"{path} is for the registry {request.registry} on chain {request.chain_id}, not for this one"
         )
+
+
+def _what_is_done(path: Path, request: Request, roster: Roster) -> str:
+    """In words, if the roster has changed since the request was written, and is now as the request asks; else ""."""
+    if request.config == roster.config_digest.hex():
+        return ""
+    if request.action == ADMIT:
+        newcomer = _newcomer(request, roster)
+        for member in roster.members:
+            if roster.is_active(member.index) and replace(member, index=newcomer.index) == newcomer:
+                return f"{member.name} is member {member.index}: what {path} asks for is done"
+        return ""
+    if request.removed >= len(roster.members) or roster.is_active(request.removed):
+        return ""
+    name = roster.members[request.removed].name
+    return f"{name}, member {request.removed}, is a member no more: what {path} asks for is done"
+
+
+def _check_request(path: Path, request: Request, roster: Roster) -> None:
     if request.config != roster.config_digest.hex():
         again = "`mycelia join`" if request.action == ADMIT else "`mycelia remove`"
         raise ConfigError(f"the roster has changed since {path} was written, which voids it: run {again} anew")

@@ -144,6 +144,65 @@ def test_a_request_of_an_earlier_roster_is_void(there: SimpleNamespace) -> None:
         approve(there, "north")
 
 
+def test_who_comes_after_the_submission_is_told_that_it_is_done(
+    there: SimpleNamespace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    join(there)
+    late = there.path / "late.json"
+    late.write_bytes(there.request.read_bytes())
+    for name in NAMES[:3]:
+        approve(there, name)
+    capsys.readouterr()
+    for path in (there.request, late):
+        before = path.read_bytes()
+        approve(there, "west", path)
+        assert capsys.readouterr().out == f"new is member 4: what {path} asks for is done\n"
+        assert path.read_bytes() == before
+    entry = json.loads(late.read_text())["entry"]
+    late.write_text(json.dumps(json.loads(late.read_text()) | {"entry": entry | {"address": "127.0.0.1:4999"}}))
+    with pytest.raises(ConfigError, match="the roster has changed since"):
+        approve(there, "west", late)
+
+
+def test_who_comes_after_the_removal_is_told_that_it_is_done(
+    there: SimpleNamespace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    membership.remove(there.path / "north", "west", *there.where, None, there.request)
+    other = there.path / "other.json"
+    membership.remove(there.path / "north", "east", *there.where, None, other)
+    for name in ("south", "east"):
+        approve(there, name)
+    capsys.readouterr()
+    approve(there, "east")
+    assert capsys.readouterr().out == f"west, member 3, is a member no more: what {there.request} asks for is done\n"
+    with pytest.raises(ConfigError, match=r"the roster has changed since .* run `mycelia remove` anew"):
+        approve(there, "east", other)
+    changed(there, index=4)
+    with pytest.raises(ConfigError, match="the roster has changed since"):
+        approve(there, "east")
+
+
+def test_who_is_overtaken_while_submitting_is_told_that_it_is_done(
+    there: SimpleNamespace, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    join(there)
+    for name in NAMES[:2]:
+        approve(there, name)
+    copy = there.path / "copy.json"
+    copy.write_bytes(there.request.read_bytes())
+    submit = membership._submit
+
+    def overtaken(*args: Any) -> str:
+        monkeypatch.setattr(membership, "_submit", submit)
+        approve(there, "west", copy)
+        return submit(*args)
+
+    monkeypatch.setattr(membership, "_submit", overtaken)
+    approve(there, "east")
+    assert capsys.readouterr().out.endswith(f"new is member 4: what {there.request} asks for is done\n")
+    assert there.client.roster().version == 2
+
+
 def test_somebody_who_is_a_member_does_not_join(unchanged: SimpleNamespace) -> None:
     with pytest.raises(ConfigError, match="the member north has the name north already"):
         join(unchanged, "north")
