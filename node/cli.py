@@ -58,10 +58,10 @@ def deploy(
     ] = None,
 ) -> None:
     """Deploy registry, ledger and vault with these members as the first roster; prints the registry's address."""
-    from node import commands
+    from node import founding
 
-    terms = commands.terms(budget_ether, participation_ppm, dispute_seconds)
-    commands.deploy(members, rpc, task_from, key, rounds, terms, gas_ether)
+    terms = founding.terms(budget_ether, participation_ppm, dispute_seconds)
+    founding.deploy(members, rpc, task_from, key, rounds, terms, gas_ether)
 
 
 @app.command()
