@@ -16,8 +16,9 @@ from node.members import read_roster
 
 if TYPE_CHECKING:
     from gossip.spec import TaskSpec
+    from ledger.asset import Asset
     from ledger.deploy import Founding
-    from ledger.types import Member, VaultTerms
+    from ledger.types import DisputeTerms, Member, VaultTerms
 
 _UINT64, _UINT128 = 2**64, 2**128
 
@@ -35,6 +36,33 @@ def terms(budget_ether: float, participation_ppm: int, dispute_seconds: int) -> 
     return VaultTerms(_wei(budget_ether, "--budget-ether"), participation_ppm, dispute_seconds)
 
 
+def dispute_terms(
+    dispute_seconds: int, token: str | None, bond_ether: float, ruling_seconds: int, unbonding_seconds: int | None
+) -> DisputeTerms:
+    """The terms of disputes after a window of `dispute_seconds`, and in what the vault pays.
+
+    Raises:
+        ConfigError: numbers that the contracts would refuse, two transactions later.
+        MalformedAddress: the token's is none.
+    """
+    from ledger.types import ZERO_ADDRESS, DisputeTerms
+
+    if not 0 <= ruling_seconds < _UINT64:
+        raise ConfigError(f"--ruling-seconds is 0 to {_UINT64 - 1}, found {ruling_seconds}")
+    if unbonding_seconds is not None and not 0 <= unbonding_seconds < _UINT64:
+        raise ConfigError(f"--unbonding-seconds is 0 to {_UINT64 - 1}, found {unbonding_seconds}")
+    found = DisputeTerms(ruling_seconds, unbonding_seconds, _wei(bond_ether, "--bond-ether"), token)
+    if found.asset == ZERO_ADDRESS:
+        raise ConfigError("--token is the address of a token, found that of nobody; leave it out for the chain's coin")
+    unbonding, longest = found.unbonding_after(dispute_seconds), dispute_seconds + ruling_seconds
+    if unbonding <= longest:
+        raise ConfigError(
+            f"--unbonding-seconds is more than --dispute-seconds and --ruling-seconds together, {longest}, or a stake "
+            f"would be gone before a dispute is decided; found {unbonding}"
+        )
+    return found
+
+
 def deploy(
     members: list[Path],
     rpc: str,
@@ -43,6 +71,7 @@ def deploy(
     rounds: int,
     vault: VaultTerms,
     gas_ether: float | None,
+    disputes: DisputeTerms | None = None,
 ) -> None:
     """Deploy the contracts, fund the vault for every round, print the registry."""
     from ledger.devchain import DEV_KEYS
@@ -59,9 +88,17 @@ def deploy(
     chain = config.ledger
     try:
         founding = deploy_for(
-            roster, rpc, deployer, make_spec(task, rounds), vault, gas_wei, chain.chain_id, chain.max_gas_price_wei
+            roster,
+            rpc,
+            deployer,
+            make_spec(task, rounds),
+            vault,
+            gas_wei,
+            chain.chain_id,
+            chain.max_gas_price_wei,
+            disputes,
         )
-        _look_at(rpc, founding)
+        asset, vault_address = _look_at(rpc, founding)
     except BalanceTooLow as error:
         todo = "pay it the rest, name another with --key, or choose a smaller --budget-ether, --rounds or --gas-ether"
         raise ConfigError(f"{error}; {todo}") from error
@@ -70,6 +107,8 @@ def deploy(
             _tell_members(error.founding)
         raise
     _tell_members(founding)
+    if asset.token is not None and vault.round_budget_wei:
+        _tell_how_to_fund(asset, vault_address, rounds * vault.round_budget_wei)
     print(founding.registry)
 
 
@@ -82,8 +121,12 @@ def deploy_for(
     gas_wei: int,
     chain_id: int | None = None,
     max_gas_price_wei: int = MAX_GAS_PRICE_WEI,
+    disputes: DisputeTerms | None = None,
 ) -> Founding:
-    """Deploy with these members, a vault that can pay every round, and gas for the signers."""
+    """Deploy with these members, a vault that can pay every round, and gas for the signers.
+
+    A vault that pays in a token is left empty.
+    """
     from ledger.deploy import deploy as deploy_contracts
 
     return deploy_contracts(
@@ -92,20 +135,22 @@ def deploy_for(
         members,
         spec.encode(),
         vault,
-        fund_wei=vault.round_budget_wei * spec.rounds,
+        fund_wei=0 if disputes and disputes.asset else vault.round_budget_wei * spec.rounds,
+        disputes=disputes,
         expect_chain_id=chain_id,
         max_gas_price_wei=max_gas_price_wei,
         signer_wei=gas_wei,
     )
 
 
-def _look_at(rpc: str, founding: Founding) -> None:
-    """Whether the endpoint shows what was deployed."""
+def _look_at(rpc: str, founding: Founding) -> tuple[Asset, str]:
+    """What the vault pays in, and its address, once the endpoint has shown that all of it is there."""
     from ledger.client import LedgerClient
 
     try:
         client = LedgerClient(rpc, founding.registry, fingerprint=founding.fingerprint, first_block=founding.block)
         client.verified()
+        return client.asset(), client.addresses[2]
     except LedgerError as error:
         failed = "what was deployed cannot be read back"
         todo = "run `mycelia audit` before anybody uses it, and do not deploy again"
@@ -115,6 +160,13 @@ def _look_at(rpc: str, founding: Founding) -> None:
 def _tell_members(founding: Founding) -> None:
     print("every member writes into mycelia.toml, under [ledger]:", file=sys.stderr)
     print(f'fingerprint = "0x{founding.fingerprint.hex()}"\nfirst_block = {founding.block}', file=sys.stderr)
+
+
+def _tell_how_to_fund(asset: Asset, vault: str, amount: int) -> None:
+    """Deploying cannot: whoever holds the token has to allow the vault to take it."""
+    whole = f" ({Decimal(amount).scaleb(-asset.decimals).normalize():f} tokens)" if asset.decimals else ""
+    print(f"the vault is empty; whoever holds the token funds all rounds with {amount}{whole}:", file=sys.stderr)
+    print(f"{asset.token}: approve({vault}, {amount})\n{vault}: fund({amount})", file=sys.stderr)
 
 
 def _wei(ether: float, option: str) -> int:

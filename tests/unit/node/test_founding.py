@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from ledger.connection import Connection
+from ledger.asset import Asset
+from ledger.audit import audit
+from ledger.client import LedgerClient
+from ledger.connection import Connection, account_of
 from ledger.deploy import send_wei
 from ledger.devchain import DEV_KEYS, running
-from ledger.errors import DeploymentUnfinished, TransactionFailed
-from node import founding
+from ledger.errors import DeploymentUnfinished, MalformedAddress, NoContract, TransactionFailed
+from ledger.types import DisputeTerms
+from node import cli, founding
 from node.errors import ConfigError, exit_code
 from tests.helpers.chain import address_of, key_of
 from tests.helpers.consortium import make_members
 from tests.helpers.lying_proxy import lying_proxy
+from tests.helpers.recorded import deploy_token, on_token, token_balance
 
 ETHER = 10**18
 
@@ -52,6 +59,48 @@ def test_numbers_that_no_chain_holds_are_named_before_anything_is_read(
         founding.deploy([], "http://127.0.0.1:1", tmp_path, None, rounds, founding.terms(ether, 0, 0), gas)
 
 
+TOKEN = "0x" + "22" * 20
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"token": "0x12"}, "'0x12' is no address: that is 0x and 40 hex digits"),
+        ({"token": "0x" + "00" * 20}, "--token is the address of a token, found that of nobody; leave it out for the"),
+        ({"bond_ether": 1e30}, r"--bond-ether is 0 to 3\.403e\+20 ether, found 1e\+30"),
+        ({"bond_ether": float("nan")}, "--bond-ether is 0 to .* ether, found nan"),
+        ({"ruling_seconds": -1}, "--ruling-seconds is 0 to 18446744073709551615, found -1"),
+        ({"ruling_seconds": 1 << 64}, "--ruling-seconds is 0 to 18446744073709551615, found 18446744073709551616"),
+        (
+            {"unbonding_seconds": 1 << 64},
+            "--unbonding-seconds is 0 to 18446744073709551615, found 1844674407370955161",
+        ),
+        ({"unbonding_seconds": 0}, "--unbonding-seconds is more than --dispute-seconds and --ruling-seconds together"),
+        ({"unbonding_seconds": 160, "ruling_seconds": 100}, "together, 160, or a stake .* found 160"),
+        ({"dispute_seconds": (1 << 64) - 1}, "--unbonding-seconds is more than .* found 18446744073709551615"),
+    ],
+)
+def test_dispute_terms_that_the_contracts_would_refuse_are_named(changes: dict[str, Any], said: str) -> None:
+    with pytest.raises((ConfigError, MalformedAddress), match=said) as refused:
+        dispute_terms(**changes)
+    assert exit_code(refused.value) == 2
+
+
+def dispute_terms(**changes: Any) -> DisputeTerms:
+    defaults = {
+        name: parameter.default
+        for name, parameter in inspect.signature(cli.deploy).parameters.items()
+        if name in inspect.signature(founding.dispute_terms).parameters
+    }
+    return founding.dispute_terms(**defaults | {"dispute_seconds": 60} | changes)
+
+
+def test_dispute_terms_are_those_of_the_contracts_unless_chosen() -> None:
+    assert dispute_terms() == DisputeTerms()
+    chosen = dispute_terms(token=TOKEN, bond_ether=0.5, ruling_seconds=100, unbonding_seconds=161)
+    assert chosen == DisputeTerms(100, 161, 5 * 10**17, TOKEN)
+
+
 # --- on a chain -------------------------------------------------------------------------------------------------------
 
 
@@ -81,9 +130,9 @@ def address(key: Path) -> str:
     return address_of(key_of(key.parent.name))
 
 
-def deploy(home: Path, rpc: str, key: Path | None, ether: float = 1.0, gas: float | None = 0.5) -> None:
+def deploy(home: Path, rpc: str, key: Path | None, ether: float = 1.0, disputes: DisputeTerms | None = None) -> None:
     members = sorted(home.glob("*/member.json"))
-    founding.deploy(members, rpc, members[0].parent, key, 2, founding.terms(ether, 0, 0), gas)
+    founding.deploy(members, rpc, members[0].parent, key, 2, founding.terms(ether, 0, 60), 0.5, disputes)
 
 
 @pytest.mark.network
@@ -126,6 +175,59 @@ def test_a_deployment_that_cannot_be_read_back_is_named(
         with pytest.raises(DeploymentUnfinished, match=r"what was deployed cannot be read back: .* is deployed at 0x"):
             deploy(home, proxy.url, None)
     assert 'fingerprint = "0x' in capsys.readouterr().err
+
+
+@pytest.mark.network
+def test_a_vault_may_pay_in_a_token_with_its_own_terms_of_disputes(
+    home: Path, url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    token = deploy_token(url)
+    chosen = founding.dispute_terms(60, token, 2e-18, 100, 161)
+    deploy(home, url, None, 3e-18, disputes=chosen)
+    told = capsys.readouterr()
+    client = LedgerClient(url, told.out.strip())
+    assert (client.asset().token, client.funded_wei()) == (token, 0)
+    registry, ledger, vault = client.addresses
+    chain = Connection(url)
+    disputes = chain.call(chain.contract("MemberRegistry", registry).functions.disputes())
+    terms = [
+        chain.call(chain.contract(name, address).functions[term]())
+        for name, address, term in (
+            ("RoundLedger", ledger, "rulingSeconds"),
+            ("RewardVault", vault, "unbondingSeconds"),
+            ("Disputes", disputes, "bondWei"),
+        )
+    ]
+    assert terms == [100, 161, 2]
+    assert audit(url, registry).findings == ()
+    assert told.err.splitlines()[-3:] == [
+        "the vault is empty; whoever holds the token funds all rounds with 6:",
+        f"{token}: approve({vault}, 6)",
+        f"{vault}: fund(6)",
+    ]
+    on_token(url, DEV_KEYS[0], token, "approve(address,uint256)", vault, 6)
+    client.fund(DEV_KEYS[0], 6)
+    assert (client.funded_wei(), token_balance(url, token, vault)) == (6, 6)
+
+
+def test_what_a_vault_needs_is_told_in_whole_tokens_as_well(capsys: pytest.CaptureFixture[str]) -> None:
+    founding._tell_how_to_fund(Asset(TOKEN, 6), "0xvault", 2_500_000)
+    assert "funds all rounds with 2500000 (2.5 tokens):\n" in capsys.readouterr().err
+
+
+@pytest.mark.network
+@pytest.mark.parametrize("where", [TOKEN, "registry"])
+def test_a_token_that_is_none_costs_nothing(
+    home: Path, url: str, where: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if where == "registry":
+        deploy(home, url, None)
+        where = capsys.readouterr().out.strip()
+    deployer = account_of(DEV_KEYS[0]).address
+    before = Connection(url).next_nonce(deployer)
+    with pytest.raises(NoContract, match=f"there is no token at {where}") as refused:
+        deploy(home, url, None, disputes=DisputeTerms(asset=where))
+    assert (exit_code(refused.value), Connection(url).next_nonce(deployer)) == (2, before)
 
 
 def fail_from(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
