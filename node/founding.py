@@ -7,7 +7,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ledger.errors import BalanceTooLow, DeploymentUnfinished, LedgerError
+from ledger.errors import BalanceTooLow, DeploymentUnfinished, LedgerError, NoContract
 from ledger.types import MAX_GAS_PRICE_WEI
 from node.commands import read_hex_key
 from node.config import load_config
@@ -102,6 +102,8 @@ def deploy(
     except BalanceTooLow as error:
         todo = "pay it the rest, name another with --key, or choose a smaller --budget-ether, --rounds or --gas-ether"
         raise ConfigError(f"{error}; {todo}") from error
+    except NoContract as error:
+        raise ConfigError(f"{error}: give --token the address of an ERC-20 token on this chain") from error
     except DeploymentUnfinished as error:
         if error.founding is not None:
             _tell_members(error.founding)

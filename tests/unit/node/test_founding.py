@@ -15,7 +15,7 @@ from ledger.client import LedgerClient
 from ledger.connection import Connection, account_of
 from ledger.deploy import send_wei
 from ledger.devchain import DEV_KEYS, running
-from ledger.errors import DeploymentUnfinished, MalformedAddress, NoContract, TransactionFailed
+from ledger.errors import DeploymentUnfinished, MalformedAddress, TransactionFailed
 from ledger.types import DisputeTerms
 from node import cli, founding
 from node.errors import ConfigError, exit_code
@@ -225,7 +225,7 @@ def test_a_token_that_is_none_costs_nothing(
         where = capsys.readouterr().out.strip()
     deployer = account_of(DEV_KEYS[0]).address
     before = Connection(url).next_nonce(deployer)
-    with pytest.raises(NoContract, match=f"there is no token at {where}") as refused:
+    with pytest.raises(ConfigError, match=f"there is no token at {where}: give --token the address of") as refused:
         deploy(home, url, None, disputes=DisputeTerms(asset=where))
     assert (exit_code(refused.value), Connection(url).next_nonce(deployer)) == (2, before)
 
