@@ -14,13 +14,13 @@ import msgspec
 from node.errors import ConfigError
 
 ADMIT, REMOVE = "admit", "remove"
+ENTRY_KEYS: Final = ("name", "account", "signer", "peer_id", "address")
 MAX_REQUEST_BYTES: Final = 1 << 18
 """An approval takes some 150 bytes, an entry and its signatures a thousand."""
 
 MAX_ENTRY_CHARACTERS: Final = 300
 """Of each value of an entry, of which an address may be the longest."""
 
-_ENTRY_KEYS: Final = {"name", "account", "signer", "peer_id", "address"}
 _DIGEST: Final = "[0-9a-f]{64}"
 _SIGNATURE: Final = "[0-9a-f]{128}"
 _INDEX: Final = "0|[1-9][0-9]{0,2}"
@@ -106,7 +106,7 @@ def _admission_flaws(request: Request) -> Iterator[str]:
     if request.entry is None:
         yield "entry: missing"
     for name, value in (request.entry or {}).items():
-        if name not in _ENTRY_KEYS or len(value) > MAX_ENTRY_CHARACTERS:
+        if name not in ENTRY_KEYS or len(value) > MAX_ENTRY_CHARACTERS:
             yield f"entry: found {_shown(name)} with {_shown(value)}, expected what a member.json holds"
     for name in ("account", "signer"):
         found = request.consents.get(name, "")

@@ -13,7 +13,7 @@ import msgspec
 
 from ledger.errors import Reverted, TransactionFailed
 from node.chain import client_of
-from node.change_requests import ADMIT, REMOVE, Request, read_bytes, read_request, write_request
+from node.change_requests import ADMIT, ENTRY_KEYS, REMOVE, Request, read_bytes, read_request, write_request
 from node.config import load_config
 from node.errors import ConfigError
 from node.keys import ACCOUNT_FILE, Keys, find_member, load_keys
@@ -34,12 +34,13 @@ def join(folder: Path, rpc: str | None, registry: str | None, out: Path) -> None
     if keys.account is None:
         raise ConfigError(f"{folder} has no {ACCOUNT_FILE}: a request to join is signed by the account as well")
     admission = _admission(roster, member)
+    entry = json.loads((folder / MEMBER_FILE).read_text())
     request = Request(
         action=ADMIT,
         registry=roster.registry,
         chain_id=roster.chain_id,
         config=admission.config.hex(),
-        entry=json.loads((folder / MEMBER_FILE).read_text()),
+        entry={key: entry[key] for key in ENTRY_KEYS},
         consents={
             "account": membership.sign(keys.account, admission).hex(),
             "signer": membership.sign(keys.signer, admission).hex(),

@@ -144,6 +144,16 @@ def test_a_request_of_an_earlier_roster_is_void(there: SimpleNamespace) -> None:
         approve(there, "north")
 
 
+def test_what_a_member_notes_in_its_own_entry_does_not_travel(unchanged: SimpleNamespace, tmp_path: Path) -> None:
+    home = tmp_path / "noted"
+    shutil.copytree(unchanged.path / "new", home)
+    entry = json.loads((home / MEMBER_FILE).read_text())
+    (home / MEMBER_FILE).write_text(json.dumps(entry | {"note": ["ours", 5]}))
+    membership.join(home, *unchanged.where, unchanged.request)
+    approve(unchanged, "north", submit=False)
+    assert json.loads(unchanged.request.read_text())["entry"] == entry
+
+
 def test_who_comes_after_the_submission_is_told_that_it_is_done(
     there: SimpleNamespace, capsys: pytest.CaptureFixture[str]
 ) -> None:
