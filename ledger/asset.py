@@ -6,13 +6,15 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from ledger.connection import Connection
-from ledger.errors import ChainUnavailable, TransactionFailed
+from ledger.errors import ChainUnavailable, NoContract, Reverted, TransactionFailed
 from ledger.types import ZERO_ADDRESS
 
 COIN_DECIMALS: Final = 18
 MAX_DECIMALS: Final = 77
 """Of 2^256, in decimal digits: a token that names more says nothing."""
 
+_BALANCE_CALL: Final = "0x70a08231"  # balanceOf(address)
+_WORD_CHARACTERS: Final = 2 + 64
 _DECIMALS_CALL: Final = "0x313ce567"  # decimals(), which ERC-20 leaves optional
 
 
@@ -41,6 +43,22 @@ def fetch_asset(connection: Connection, vault: Any) -> Asset:
     """
     token = str(connection.call(vault.functions.asset()))
     return Asset() if token == ZERO_ADDRESS else Asset(token, _decimals(connection, token))
+
+
+def require_token(connection: Connection, address: str) -> None:
+    """Refuses what is no token, before a vault is bound to it.
+
+    Raises:
+        NoContract: nothing there says what an account holds of it.
+    """
+    holder = connection.w3.to_checksum_address(address)
+    query = {"to": holder, "data": _BALANCE_CALL + holder.removeprefix("0x").lower().rjust(64, "0")}
+    try:
+        answer = connection.request("eth_call", [query, "latest"])
+    except (Reverted, TransactionFailed) as error:
+        raise NoContract(holder, "a token") from error
+    if not (isinstance(answer, str) and len(answer) == _WORD_CHARACTERS):
+        raise NoContract(holder, "a token")
 
 
 def _decimals(connection: Connection, token: str) -> int:

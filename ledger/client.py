@@ -30,7 +30,7 @@ from ledger.periods import ROSTER_ABI, SPEC_TOPIC, Period, Periods
 from ledger.recorded import RECORDED_TOPIC, RecordSource, read_record
 from ledger.revenue import VaultRevenue
 from ledger.rewards import pack_scores
-from ledger.types import Roster, RoundRecord, RoundResult, RoundState, VaultTerms
+from ledger.types import MAX_GAS_PRICE_WEI, Roster, RoundRecord, RoundResult, RoundState, VaultTerms
 from ledger.verified_registry import VerifiedRegistry, member_of, verify_registry
 
 CALL_GAS: Final = 250_000
@@ -52,6 +52,7 @@ class LedgerClient:
         first_block: no event of the deployment is older; spares long chains the search.
         finality: which blocks count as final.
         fingerprint: of the consortium, if known; else the first one that is seen is expected from then on.
+        max_gas_price_wei: the most that a transaction may offer for a unit of gas.
 
     Attributes:
         revenue: what others pay to the vault for the model.
@@ -71,8 +72,9 @@ class LedgerClient:
         first_block: int = 0,
         finality: Finality = INSTANT,
         fingerprint: bytes = b"",
+        max_gas_price_wei: int = MAX_GAS_PRICE_WEI,
     ) -> None:
-        self._connection = Connection(rpc_url, expect_chain_id)
+        self._connection = Connection(rpc_url, expect_chain_id, max_gas_price_wei)
         self._registry = self._connection.contract("MemberRegistry", registry)
         self._ledger = self._named_contract("RoundLedger", self._read(self._registry, "ledger"))
         self._vault = self._named_contract("RewardVault", self._read(self._registry, "vault"))

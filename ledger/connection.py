@@ -47,7 +47,7 @@ from ledger.hurried import hurry
 from ledger.pages import Pages
 from ledger.sending import Sender
 from ledger.stack import guard_stack
-from ledger.types import checked_address
+from ledger.types import MAX_GAS_PRICE_WEI, checked_address
 
 guard_stack()
 
@@ -175,12 +175,18 @@ class Connection:
 
     Safe to use from several threads.
 
+    Attributes:
+        max_gas_price_wei: the most that a transaction may offer for a unit of gas, tip included.
+
     Raises:
         ChainUnavailable: the endpoint does not answer as a chain does.
         WrongChain: it serves another chain.
     """
 
-    def __init__(self, rpc_url: str, expect_chain_id: int | None = None) -> None:
+    def __init__(
+        self, rpc_url: str, expect_chain_id: int | None = None, max_gas_price_wei: int = MAX_GAS_PRICE_WEI
+    ) -> None:
+        self.max_gas_price_wei = max_gas_price_wei
         provider = _Provider(
             rpc_url,
             request_kwargs={"timeout": REQUEST_SECONDS, "allow_redirects": False, "headers": dict(_HEADERS)},
@@ -220,6 +226,7 @@ class Connection:
 
         Raises:
             Reverted: the contract refuses it.
+            GasTooExpensive: gas costs more than may be offered.
             TransactionFailed: the endpoint does not take it, or nobody includes it in time.
         """
         account = account_of(key)

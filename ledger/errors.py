@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ledger.deploy import Founding
 
 
 class LedgerError(Exception):
@@ -92,6 +97,62 @@ class TransactionFailed(LedgerError):
         self.tx = tx
 
 
+class GasTooExpensive(LedgerError):
+    """A unit of gas costs more than this process may offer; nothing was signed.
+
+    Attributes:
+        asked_wei: what the endpoint says that it costs.
+        allowed_wei: the most that may be offered.
+    """
+
+    def __init__(self, asked_wei: int, allowed_wei: int) -> None:
+        super().__init__(
+            f"the endpoint asks {_gwei(asked_wei)} gwei for a unit of gas, and at most {_gwei(allowed_wei)} are "
+            "allowed: name another endpoint, wait, or raise ledger.max_gas_price_gwei in mycelia.toml"
+        )
+        self.asked_wei = asked_wei
+        self.allowed_wei = allowed_wei
+
+
+class BalanceTooLow(LedgerError):
+    """The deployer cannot pay for what it is to deploy; nothing was sent.
+
+    Attributes:
+        deployer: its address.
+        found_wei: what it has.
+        vault_wei, signers_wei, gas_wei: what it needs, for the vault, the signers, and its own gas at most.
+    """
+
+    def __init__(self, deployer: str, found_wei: int, vault_wei: int, signers_wei: int, gas_wei: int) -> None:
+        needed = vault_wei + signers_wei + gas_wei
+        super().__init__(
+            f"the deployer {deployer} has {_ether(found_wei)} ether, and needs {_ether(needed)}: "
+            f"{_ether(vault_wei)} for the vault, {_ether(signers_wei)} for the signers' gas, "
+            f"and up to {_ether(gas_wei)} for its own"
+        )
+        self.deployer = deployer
+        self.found_wei = found_wei
+        self.vault_wei = vault_wei
+        self.signers_wei = signers_wei
+        self.gas_wei = gas_wei
+
+
+class DeploymentUnfinished(LedgerError):
+    """Something failed after the registry was deployed.
+
+    Attributes:
+        registry: its address.
+        founding: what members need to find their consortium; None where it cannot be used.
+    """
+
+    def __init__(
+        self, registry: str, failed: str, cause: LedgerError, todo: str, founding: Founding | None = None
+    ) -> None:
+        super().__init__(f"{failed}: {cause}; the registry is deployed at {registry}: {todo}")
+        self.registry = registry
+        self.founding = founding
+
+
 class ResultConflict(LedgerError):
     """The ledger has recorded another result of this round.
 
@@ -167,3 +228,11 @@ class BooksMismatch(LedgerError):
     def __init__(self, round_id: int) -> None:
         super().__init__(f"the rewards of round {round_id} do not follow from the scores: run mycelia audit")
         self.round_id = round_id
+
+
+def _ether(wei: int) -> str:
+    return f"{Decimal(wei).scaleb(-18).normalize():f}"
+
+
+def _gwei(wei: int) -> str:
+    return f"{Decimal(wei) / 10**9:.9g}"

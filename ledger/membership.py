@@ -8,7 +8,7 @@ from eth_typing import Hash32
 
 from ledger.approvals import Approval
 from ledger.connection import Connection, Key, account_of
-from ledger.types import SIGNATURE_BYTES, Member
+from ledger.types import MAX_GAS_PRICE_WEI, SIGNATURE_BYTES, Member
 
 CHANGE_GAS: Final = 500_000
 MEMBER_GAS: Final = 45_000
@@ -25,8 +25,15 @@ class Membership:
         NoContract: the registry is not there.
     """
 
-    def __init__(self, rpc_url: str, registry: str, *, expect_chain_id: int | None = None) -> None:
-        self._connection = Connection(rpc_url, expect_chain_id)
+    def __init__(
+        self,
+        rpc_url: str,
+        registry: str,
+        *,
+        expect_chain_id: int | None = None,
+        max_gas_price_wei: int = MAX_GAS_PRICE_WEI,
+    ) -> None:
+        self._connection = Connection(rpc_url, expect_chain_id, max_gas_price_wei)
         self._registry = self._connection.contract("MemberRegistry", registry)
 
     @property

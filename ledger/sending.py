@@ -1,21 +1,22 @@
 """One key's transactions: a nonce each, fees that the chain accepts, and a second look before anything is sent again.
 
 A transaction that two processes sign with one key, that an endpoint forgets, or that lies too long because fees rose,
-is nobody's fault and must not be lost, doubled, or block those after it.
+is nobody's fault and must not be lost, doubled, or block those after it.  What gas costs is the endpoint's word, which
+may be a lie: nothing is signed that offers more than the connection allows.
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from eth_account.signers.local import LocalAccount
 from eth_hash.auto import keccak
 
-from ledger.errors import TransactionFailed
+from ledger.errors import GasTooExpensive, TransactionFailed
 
 if TYPE_CHECKING:
     from ledger.connection import Connection
@@ -27,6 +28,12 @@ REPLACE_SECONDS: Final = 24.0
 
 NONCE_TRIES: Final = 4
 MAX_TIP_WEI: Final = 10**9
+
+_OTHER_KIND_HELPS: Final = ("type", "1559", "rlp", "not supported", "unsupported")
+"""What endpoints say that take no transactions with a tip: most name the type, older ones the RLP."""
+
+_OTHER_PRICE_HELPS: Final = ("underpriced", "gas price", "tip cap", "priority fee")
+"""What they say that want a larger tip than the base fee would suggest."""
 
 Fees = Mapping[str, int]
 
@@ -72,6 +79,7 @@ class Sender:
 
         Raises:
             Reverted: the contract refuses it, which cost nothing.
+            GasTooExpensive: gas costs more than the connection allows to offer.
             TransactionFailed: the endpoint does not take it, or nobody includes it in time.
         """
         for _ in range(NONCE_TRIES):
@@ -87,19 +95,32 @@ class Sender:
 
     def _offer(self, draft: Mapping[str, Any]) -> _Sent:
         nonce = self._next_nonce()
-        refusal: TransactionFailed | None = None
-        for fees in self._fee_plans():
-            raw = self._signed(draft, nonce, fees)
+        base = self._connection.base_fee_wei()
+        try:
+            if base is None:
+                return self._offered(draft, nonce, self._plain_fees())
             try:
-                self._connection.broadcast(raw)
-            except TransactionFailed as error:
-                refusal = refusal or error
-                continue
-            self._lane.last = (nonce, keccak(raw))
-            return _Sent(nonce, fees, [keccak(raw)])
-        if self._connection.next_nonce(self._account.address) > nonce:
-            raise _NonceTaken
-        raise refusal or TransactionFailed("the endpoint takes no transaction")
+                return self._offered(draft, nonce, self._market_fees(base))
+            except TransactionFailed as refusal:
+                if base and not _helps_to_offer_otherwise(refusal):
+                    raise
+                return self._offered_instead(draft, nonce, refusal)
+        except TransactionFailed:
+            if self._connection.next_nonce(self._account.address) > nonce:
+                raise _NonceTaken from None
+            raise
+
+    def _offered_instead(self, draft: Mapping[str, Any], nonce: int, refusal: TransactionFailed) -> _Sent:
+        try:
+            return self._offered(draft, nonce, self._plain_fees())
+        except TransactionFailed as error:
+            raise refusal from error
+
+    def _offered(self, draft: Mapping[str, Any], nonce: int, fees: Fees) -> _Sent:
+        raw = self._signed(draft, nonce, fees)
+        self._connection.broadcast(raw)
+        self._lane.last = (nonce, keccak(raw))
+        return _Sent(nonce, fees, [keccak(raw)])
 
     def _next_nonce(self) -> int:
         told = self._connection.next_nonce(self._account.address)
@@ -109,14 +130,17 @@ class Sender:
         nonce, tx = self._lane.last
         return nonce + 1 if self._connection.knows(tx) else told
 
-    def _fee_plans(self) -> Iterator[Fees]:
-        """Fees to offer, one after the other until the endpoint takes one."""
-        base = self._connection.base_fee_wei()
-        if base is not None:
-            # A chain without fees gets none: web3 would offer a tip that an empty account cannot pay.
-            tip = min(base, MAX_TIP_WEI)
-            yield {"maxFeePerGas": 2 * base + tip, "maxPriorityFeePerGas": tip}
-        yield {"gasPrice": self._connection.gas_price_wei()}
+    def _market_fees(self, base: int) -> Fees:
+        """What is offered where blocks name a base fee: twice as much, if that is allowed."""
+        most = _allowed(self._connection, base)
+        tip = min(_tip_wei(base), most - base)
+        return {"maxFeePerGas": min(2 * base + tip, most), "maxPriorityFeePerGas": tip}
+
+    def _plain_fees(self) -> Fees:
+        """What is offered to a chain that is older than fee markets, or refuses them."""
+        price = self._connection.gas_price_wei()
+        _allowed(self._connection, price)
+        return {"gasPrice": price}
 
     def _signed(self, draft: Mapping[str, Any], nonce: int, fees: Fees) -> bytes:
         whole = {**draft, **fees, "nonce": nonce, "chainId": self._connection.chain_id}
@@ -151,7 +175,8 @@ class Sender:
             if self._receipt(sent) is None:
                 raise TransactionFailed("another transaction of the same key took its place", _hex(sent.hashes[-1]))
             return
-        fees = {name: wei + -(-wei // 4) for name, wei in sent.fees.items()}
+        most = self._connection.max_gas_price_wei
+        fees = {name: min(wei + -(-wei // 4), most) for name, wei in sent.fees.items()}
         raw = self._signed(draft, sent.nonce, fees)
         try:
             self._connection.broadcast(raw)
@@ -163,6 +188,35 @@ class Sender:
         sent.fees = fees
         if keccak(raw) not in sent.hashes:
             sent.hashes.append(keccak(raw))
+
+
+def current_price_wei(connection: Connection) -> int:
+    """What a unit of gas costs now.
+
+    Raises:
+        GasTooExpensive: more than the connection allows to offer.
+    """
+    base = connection.base_fee_wei()
+    price = connection.gas_price_wei() if base is None else base
+    most = _allowed(connection, price)
+    return price if base is None else min(base + _tip_wei(base), most)
+
+
+def _allowed(connection: Connection, asked_wei: int) -> int:
+    """The most that may be offered, if that is as much as is asked."""
+    if asked_wei > connection.max_gas_price_wei:
+        raise GasTooExpensive(asked_wei, connection.max_gas_price_wei)
+    return connection.max_gas_price_wei
+
+
+def _tip_wei(base: int) -> int:
+    # A chain without fees gets none: web3 would offer a tip that an empty account cannot pay.
+    return min(base, MAX_TIP_WEI)
+
+
+def _helps_to_offer_otherwise(refusal: TransactionFailed) -> bool:
+    said = str(refusal).lower()
+    return any(word in said for word in (*_OTHER_KIND_HELPS, *_OTHER_PRICE_HELPS))
 
 
 def _hex(tx: bytes) -> str:

@@ -34,6 +34,9 @@ STORED_BYTES: Final = 27
 
 PPM: Final = 1_000_000
 
+MAX_GAS_PRICE_WEI: Final = 500 * 10**9
+"""For a unit of gas, unless told otherwise: mainnet is usually below a fifth of it."""
+
 _UINT64: Final = 2**64
 _UINT128: Final = 2**128
 _UINT256: Final = 2**256

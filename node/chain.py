@@ -26,4 +26,5 @@ def client_of(chain: LedgerConfig, finality: Finality = INSTANT) -> LedgerClient
         first_block=chain.first_block,
         finality=finality,
         fingerprint=bytes.fromhex(chain.fingerprint.removeprefix("0x")),
+        max_gas_price_wei=chain.max_gas_price_wei,
     )

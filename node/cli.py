@@ -56,12 +56,22 @@ def deploy(
     gas_ether: Annotated[
         float | None, typer.Option(min=0, help="Sent to every signer, for gas; default: 1 from devchain's key, else 0.")
     ] = None,
+    token: Annotated[
+        str | None, typer.Option(metavar="ADDRESS", help="ERC-20 token to pay in; default: the chain's coin.")
+    ] = None,
+    bond_ether: Annotated[float, typer.Option(min=0, help="What a challenge locks of the challenger's stake.")] = 0.01,
+    ruling_seconds: Annotated[int, typer.Option(min=0, help="For a quorum to rule on a challenged round.")] = 604_800,
+    unbonding_seconds: Annotated[
+        int | None,
+        typer.Option(min=0, help="Before a stake is paid back; default: a day more than a dispute can take."),
+    ] = None,
 ) -> None:
     """Deploy registry, ledger and vault with these members as the first roster; prints the registry's address."""
-    from node import commands
+    from node import founding
 
-    terms = commands.terms(budget_ether, participation_ppm, dispute_seconds)
-    commands.deploy(members, rpc, task_from, key, rounds, terms, gas_ether)
+    terms = founding.terms(budget_ether, participation_ppm, dispute_seconds)
+    disputes = founding.dispute_terms(dispute_seconds, token, bond_ether, ruling_seconds, unbonding_seconds)
+    founding.deploy(members, rpc, task_from, key, rounds, terms, gas_ether, disputes)
 
 
 @app.command()

@@ -7,10 +7,9 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator
-from decimal import Decimal
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import structlog
 
@@ -19,12 +18,7 @@ from ledger.errors import LedgerError
 from node.config import ROWS_FILE, Config, GossipConfig, LedgerConfig, NodeConfig, load_config, validate, write_config
 from node.errors import EXIT_FAILURE, ConfigError, NodeError
 from node.keys import Keys, create_keys, load_keys, parse_key
-from node.members import MEMBER_FILE, read_roster
-
-if TYPE_CHECKING:
-    from gossip.spec import TaskSpec
-    from ledger.deploy import Founding
-    from ledger.types import Member, VaultTerms
+from node.members import MEMBER_FILE
 
 log = structlog.get_logger()
 
@@ -32,7 +26,6 @@ BUILTIN_TASKS = {"breast-cancer": "node.builtin:breast_cancer", "heart": "node.b
 PAUSE_VARIABLE = "MYCELIA_PAUSE_AT"
 """ROUND:PHASE in which a node sleeps for a second, so that a test can end it there; @FILE for a file that says it."""
 _KEY_FILE_BYTES = 256
-_UINT64, _UINT128 = 2**64, 2**128
 
 
 def init(folder: Path, name: str, task: str, host: str, port: int, options: list[str]) -> None:
@@ -64,71 +57,6 @@ def prepare(folder: Path, node: NodeConfig, gossip: GossipConfig) -> Keys:
     }
     (folder / MEMBER_FILE).write_text(json.dumps(entry, indent=1) + "\n")
     return keys
-
-
-def terms(budget_ether: float, participation_ppm: int, dispute_seconds: int) -> VaultTerms:
-    """The vault's terms in its own units.
-
-    Raises:
-        ConfigError: a number that the vault cannot hold.
-    """
-    from ledger.types import VaultTerms
-
-    if not 0 <= dispute_seconds < _UINT64:
-        raise ConfigError(f"--dispute-seconds is 0 to {_UINT64 - 1}, found {dispute_seconds}")
-    return VaultTerms(_wei(budget_ether, "--budget-ether"), participation_ppm, dispute_seconds)
-
-
-def deploy(
-    members: list[Path],
-    rpc: str,
-    task_from: Path,
-    key: Path | None,
-    rounds: int,
-    vault: VaultTerms,
-    gas_ether: float | None,
-) -> None:
-    """Deploy the contracts, fund the vault for every round, print the registry."""
-    from ledger.client import LedgerClient
-    from ledger.devchain import DEV_KEYS
-    from node.builtin import make_spec
-    from node.tasks import load_task
-
-    gas_wei = _wei(gas_ether if gas_ether is not None else float(key is None), "--gas-ether")
-    if rounds >= _UINT64 - 1 or rounds * vault.round_budget_wei >= _UINT128:
-        raise ConfigError(f"--rounds {rounds} is too many: a vault holds less than 2^128 wei, a ledger 2^64 rounds")
-    roster = read_roster(members)
-    config = load_config(task_from)
-    task = load_task(config.node.task, dict(config.node.options), task_from)
-    deployer = DEV_KEYS[0] if key is None else read_hex_key(key)
-    chain_id = config.ledger.chain_id
-    founding = deploy_for(roster, rpc, deployer, make_spec(task, rounds), vault, gas_wei, chain_id)
-    fingerprint, first_block = founding.fingerprint, founding.block
-    LedgerClient(rpc, founding.registry, fingerprint=fingerprint, first_block=first_block).verified()
-    print("every member writes into mycelia.toml, under [ledger]:", file=sys.stderr)
-    print(f'fingerprint = "0x{fingerprint.hex()}"\nfirst_block = {first_block}', file=sys.stderr)
-    print(founding.registry)
-
-
-def deploy_for(
-    members: list[Member],
-    rpc: str,
-    deployer: str | bytes,
-    spec: TaskSpec,
-    vault: VaultTerms,
-    gas_wei: int,
-    chain_id: int | None = None,
-) -> Founding:
-    """Deploy with these members, a vault that can pay every round, and gas for the signers."""
-    from ledger.deploy import deploy as deploy_contracts
-    from ledger.deploy import send_wei
-
-    budget = vault.round_budget_wei * spec.rounds
-    founding = deploy_contracts(rpc, deployer, members, spec.encode(), vault, budget, expect_chain_id=chain_id)
-    for member in members:
-        if gas_wei:
-            send_wei(rpc, deployer, member.signer, gas_wei)
-    return founding
 
 
 def run(folder: Path, rpc: str | None, registry: str | None) -> None:
@@ -277,13 +205,6 @@ def _in_words(value: object) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{name} {_in_words(part)}" for name, part in value.items())
     return " ".join(map(str, value)) or "-" if isinstance(value, list) else str(value)
-
-
-def _wei(ether: float, option: str) -> int:
-    most = Decimal(_UINT128 - 1) / 10**18
-    if not 0 <= ether <= most:
-        raise ConfigError(f"{option} is 0 to {most:.3e} ether, found {ether}")
-    return int(Decimal(str(ether)) * 10**18)
 
 
 def read_hex_key(path: Path) -> bytes:

@@ -13,6 +13,7 @@ import re
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -23,6 +24,7 @@ from eth_utils.address import is_checksum_address
 from gossip.state import Timing
 from ledger import finality
 from ledger.pages import MAX_BLOCK
+from ledger.types import MAX_GAS_PRICE_WEI
 from node.errors import ConfigError
 from node.members import HOST_RULE, NAME_RULE, is_host, is_name
 
@@ -30,6 +32,8 @@ CONFIG_FILE = "mycelia.toml"
 ROWS_FILE = "rows.csv"
 """Where a built-in task looks for the member's rows."""
 _PREFIX = "MYCELIA"
+MAX_GWEI = 10**6
+"""A thousandth of a coin for each unit of gas: more would be wei in the place of gwei."""
 
 
 class NodeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -63,6 +67,7 @@ class LedgerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         first_block: no event of the deployment is older: spares long chains the search.
         fingerprint: 0x and 64 hex digits that the registry's history has to have; "" for any.
         finality: see `ledger.finality.Finality.parse`.
+        max_gas_price_gwei: the most that this node offers for a unit of gas, whatever the endpoint says it costs.
     """
 
     rpc: str = ""
@@ -71,6 +76,11 @@ class LedgerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     first_block: int = 0
     fingerprint: str = ""
     finality: str = "instant"
+    max_gas_price_gwei: float = MAX_GAS_PRICE_WEI / 10**9
+
+    @property
+    def max_gas_price_wei(self) -> int:
+        return int(Decimal(str(self.max_gas_price_gwei)) * 10**9)
 
 
 class GossipConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -113,6 +123,7 @@ _REMARKS = {
     "ledger.first_block": "in which the registry was deployed, or an earlier one",
     "ledger.fingerprint": "of the consortium, as the other members read it; empty: as first seen",
     "ledger.finality": "which blocks count as final: instant, confirmations:k, safe, or finalized",
+    "ledger.max_gas_price_gwei": "that is offered for gas; mainnet is usually below 100, permissioned chains are at 0",
     "gossip": "how long to wait for what, in seconds",
 }
 
@@ -307,6 +318,7 @@ _RANGES: dict[str, _Range] = {
         "0x and 64 hex digits, as mycelia doctor shows it",
     ),
     "ledger.finality": (_is_finality, finality.RULE),
+    "ledger.max_gas_price_gwei": (lambda gwei: 0 <= gwei <= MAX_GWEI, f"0 to {MAX_GWEI}"),
     **{f"gossip.{key}": _POSITIVE for key in GossipConfig.__struct_fields__},
 }
 

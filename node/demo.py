@@ -24,15 +24,11 @@ from gossip.state import PHASES
 from ledger.errors import LedgerError
 from node.builtin import builtin_task, make_spec
 from node.claiming import claim_for
-from node.commands import (
-    BUILTIN_TASKS,
-    PAUSE_VARIABLE,
-    deploy_for,
-    prepare,
-)
+from node.commands import BUILTIN_TASKS, PAUSE_VARIABLE, prepare
 from node.config import ROWS_FILE, GossipConfig, NodeConfig, set_registry
 from node.demo_plan import Kill, Plan
 from node.errors import NodeError
+from node.founding import deploy_for
 from node.keys import Keys
 from node.members import MEMBER_FILE, read_member
 from node.processes import Processes

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -12,7 +11,9 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from ledger.errors import Reverted, TransactionFailed
 from node.chain import client_of
+from node.change_requests import ADMIT, ENTRY_KEYS, REMOVE, Request, read_bytes, read_request, write_request
 from node.config import load_config
 from node.errors import ConfigError
 from node.keys import ACCOUNT_FILE, Keys, find_member, load_keys
@@ -22,32 +23,6 @@ if TYPE_CHECKING:
     from ledger.approvals import Admission, Removal
     from ledger.membership import Membership
     from ledger.types import Member, Roster
-
-ADMIT, REMOVE = "admit", "remove"
-
-
-class Request(msgspec.Struct, forbid_unknown_fields=True):
-    """A change that a quorum has to approve, as it travels from member to member.
-
-    Attributes:
-        action: "admit" or "remove".
-        registry, chain_id, config: for which consortium and roster it is, addresses and digests in hex.
-        entry: of whoever wants to be admitted, as in its member.json.
-        consents: signatures over the admission by the newcomer's own account and signer, in hex.
-        index: roster index of whoever is to be removed.
-        evidence: digest, in hex, of what speaks for the removal.
-        approvals: signatures in hex, by roster index.
-    """
-
-    action: str
-    registry: str
-    chain_id: int
-    config: str
-    entry: dict[str, str] | None = None
-    consents: dict[str, str] = {}
-    index: int | None = None
-    evidence: str = "00" * 32
-    approvals: dict[str, str] = {}
 
 
 def join(folder: Path, rpc: str | None, registry: str | None, out: Path) -> None:
@@ -59,18 +34,19 @@ def join(folder: Path, rpc: str | None, registry: str | None, out: Path) -> None
     if keys.account is None:
         raise ConfigError(f"{folder} has no {ACCOUNT_FILE}: a request to join is signed by the account as well")
     admission = _admission(roster, member)
+    entry = json.loads((folder / MEMBER_FILE).read_text())
     request = Request(
         action=ADMIT,
         registry=roster.registry,
         chain_id=roster.chain_id,
         config=admission.config.hex(),
-        entry=json.loads((folder / MEMBER_FILE).read_text()),
+        entry={key: entry[key] for key in ENTRY_KEYS},
         consents={
             "account": membership.sign(keys.account, admission).hex(),
             "signer": membership.sign(keys.signer, admission).hex(),
         },
     )
-    _write(out, request)
+    write_request(out, request)
     print(f"{out}: give it to the members; {roster.quorum} of {_active(roster)} have to approve it")
 
 
@@ -89,29 +65,41 @@ def remove(folder: Path, name: str, rpc: str | None, registry: str | None, evide
         chain_id=roster.chain_id,
         config=roster.config_digest.hex(),
         index=found[0],
-        evidence=(bytes(32) if evidence is None else keccak(_read_bytes(evidence))).hex(),
+        evidence=(bytes(32) if evidence is None else keccak(read_bytes(evidence))).hex(),
     )
     _add_approval(request, membership, roster, load_keys(folder))
-    _write(out, request)
+    write_request(out, request)
     _tell(out, request, roster)
 
 
 def approve(folder: Path, paths: Sequence[Path], rpc: str | None, registry: str | None, submit: bool) -> None:
     """Add this node's approval to the first request, and those of its other copies; submit it with a quorum."""
     membership, roster = _opened(folder, rpc, registry)
-    first, *copies = [(path, _read_request(path)) for path in paths]
+    first, *copies = [(path, read_request(path)) for path in paths]
     path, request = first
+    _check_place(path, request, roster)
+    if done := _what_is_done(path, request, roster):
+        print(done)
+        return
+    _check_request(path, request, roster)
     for other, copy in copies:
         if msgspec.structs.replace(copy, approvals={}) != msgspec.structs.replace(request, approvals={}):
             raise ConfigError(f"{other} is not a copy of {path}: it asks for something else")
+        _check_approvals(other, copy, roster)
         request.approvals |= copy.approvals
-    _check_request(path, request, membership, roster)
     keys = load_keys(folder)
     _add_approval(request, membership, roster, keys)
-    _write(path, request)
+    write_request(path, request)
     if submit and len(request.approvals) >= roster.quorum:
         print(_in_words(request, roster), file=sys.stderr)
-        print(_submit(request, membership, roster, keys))
+        try:
+            print(_submit(request, membership, roster, keys))
+        except (Reverted, TransactionFailed):
+            # Another member may have been faster, between our look and our transaction.
+            done = _what_is_done(path, request, _opened(folder, rpc, registry)[1])
+            if not done:
+                raise
+            print(done)
     else:
         _tell(path, request, roster)
 
@@ -160,7 +148,13 @@ def _opened(folder: Path, rpc: str | None, registry: str | None) -> tuple[Member
             raise ConfigError(f"{folder}/mycelia.toml: ledger.{name} is empty; name it there or with --{name}")
     # What is signed here says whom it is about by index: an endpoint must not choose whom that is.
     roster = client_of(config.ledger).verified().roster
-    return Membership(config.ledger.rpc, config.ledger.registry, expect_chain_id=roster.chain_id), roster
+    membership = Membership(
+        config.ledger.rpc,
+        config.ledger.registry,
+        expect_chain_id=roster.chain_id,
+        max_gas_price_wei=config.ledger.max_gas_price_wei,
+    )
+    return membership, roster
 
 
 def _active(roster: Roster) -> int:
@@ -203,7 +197,7 @@ def _change(request: Request, roster: Roster) -> Admission | Removal:
 
     if request.action == ADMIT:
         return _admission(roster, _newcomer(request, roster))
-    return Removal(roster.config_digest, request.index or 0, bytes.fromhex(request.evidence))
+    return Removal(roster.config_digest, request.removed, bytes.fromhex(request.evidence))
 
 
 def _newcomer(request: Request, roster: Roster) -> Member:
@@ -219,11 +213,30 @@ def _newcomer(request: Request, roster: Roster) -> Member:
             raise ConfigError(f"the request's entry cannot be a member's: {reason}") from error
 
 
-def _check_request(path: Path, request: Request, membership: Membership, roster: Roster) -> None:
+def _check_place(path: Path, request: Request, roster: Roster) -> None:
     if request.registry != roster.registry or request.chain_id != roster.chain_id:
         raise ConfigError(
             f"{path} is for the registry {request.registry} on chain {request.chain_id}, not for this one"
         )
+
+
+def _what_is_done(path: Path, request: Request, roster: Roster) -> str:
+    """In words, if the roster has changed since the request was written, and is now as the request asks; else ""."""
+    if request.config == roster.config_digest.hex():
+        return ""
+    if request.action == ADMIT:
+        newcomer = _newcomer(request, roster)
+        for member in roster.members:
+            if roster.is_active(member.index) and replace(member, index=newcomer.index) == newcomer:
+                return f"{member.name} is member {member.index}: what {path} asks for is done"
+        return ""
+    if request.removed >= len(roster.members) or roster.is_active(request.removed):
+        return ""
+    name = roster.members[request.removed].name
+    return f"{name}, member {request.removed}, is a member no more: what {path} asks for is done"
+
+
+def _check_request(path: Path, request: Request, roster: Roster) -> None:
     if request.config != roster.config_digest.hex():
         again = "`mycelia join`" if request.action == ADMIT else "`mycelia remove`"
         raise ConfigError(f"the roster has changed since {path} was written, which voids it: run {again} anew")
@@ -231,9 +244,9 @@ def _check_request(path: Path, request: Request, membership: Membership, roster:
         member = _newcomer(request, roster)
         _check_free(roster, member)
         _check_consents(path, request, _admission(roster, member), roster)
-    elif not roster.is_active(request.index or 0):
+    elif not roster.is_active(request.removed):
         raise ConfigError(f"{path} asks to remove member {request.index}, who is no active member")
-    _check_approvals(path, request, membership, roster)
+    _check_approvals(path, request, roster)
 
 
 def _check_consents(path: Path, request: Request, admission: Admission, roster: Roster) -> None:
@@ -243,10 +256,10 @@ def _check_consents(path: Path, request: Request, admission: Admission, roster: 
             raise ConfigError(f"{path} is not signed by the newcomer's {name}: ask for a new request")
 
 
-def _check_approvals(path: Path, request: Request, membership: Membership, roster: Roster) -> None:
+def _check_approvals(path: Path, request: Request, roster: Roster) -> None:
     digest = _change(request, roster).signing_digest(roster.chain_id, roster.registry)
     for index, signature in request.approvals.items():
-        known = index.isascii() and index.isdigit() and int(index) < len(roster.members)
+        known = int(index) < len(roster.members)
         if not known or not _is_signed(digest, signature, roster.signers[int(index)]):
             raise ConfigError(
                 f"{path} has an approval that member {index} did not give: delete it, or ask for a new copy"
@@ -257,10 +270,7 @@ def _is_signed(digest: bytes, signature: str, address: str) -> bool:
     from ledger.model import recover_signer
     from ledger.types import SIGNATURE_BYTES, ZERO_ADDRESS
 
-    try:
-        found = bytes.fromhex(signature)
-    except ValueError:
-        return False
+    found = bytes.fromhex(signature)
     return len(found) == SIGNATURE_BYTES and recover_signer(digest, found) == address != ZERO_ADDRESS
 
 
@@ -277,7 +287,7 @@ def _submit(request: Request, membership: Membership, roster: Roster, keys: Keys
     if request.action == ADMIT:
         return membership.admit(keys.signer, _newcomer(request, roster), bitmap_of(indices), signed)
     evidence = bytes.fromhex(request.evidence)
-    return membership.remove(keys.signer, request.index or 0, evidence, bitmap_of(indices), signed)
+    return membership.remove(keys.signer, request.removed, evidence, bitmap_of(indices), signed)
 
 
 def _tell(path: Path, request: Request, roster: Roster) -> None:
@@ -290,36 +300,5 @@ def _in_words(request: Request, roster: Roster) -> str:
         member = _newcomer(request, roster)
         keys = f"account {member.account}, signer {member.signer}, node {member.peer_id}"
         return f"admits {member.name} at {member.net_address}, {keys}"
-    index = request.index or 0
+    index = request.removed
     return f"removes {roster.members[index].name}, member {index}"
-
-
-def _read_request(path: Path) -> Request:
-    try:
-        request = msgspec.json.decode(_read_bytes(path), type=Request)
-    except msgspec.DecodeError as error:
-        raise ConfigError(f"{path} is no request as `mycelia join` or `remove` writes it: {error}") from error
-    complete = request.entry is not None if request.action == ADMIT else (request.index or 0) >= 0
-    digests = all(
-        len(text) == 64 and set(text) <= set("0123456789abcdef") for text in (request.config, request.evidence)
-    )
-    if request.action not in (ADMIT, REMOVE) or not complete or not digests:
-        raise ConfigError(f"{path} is no request as `mycelia join` or `remove` writes it: a part of it is missing")
-    return request
-
-
-def _read_bytes(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise ConfigError(f"cannot read {path}: {error.strerror}") from error
-
-
-def _write(path: Path, request: Request) -> None:
-    text = json.dumps(msgspec.to_builtins(request), indent=1) + "\n"
-    beside = path.with_name(path.name + ".new")
-    try:
-        beside.write_text(text)
-        os.replace(beside, path)
-    except OSError as error:
-        raise ConfigError(f"cannot write {path}: {error.strerror}") from error

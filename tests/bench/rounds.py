@@ -33,8 +33,9 @@ from gossip.transport.payloads import Memory
 from ledger.devchain import DEV_KEYS
 from ledger.types import VaultTerms
 from node.builtin import make_spec
-from node.commands import deploy_for, prepare
+from node.commands import prepare
 from node.config import GossipConfig, NodeConfig, set_registry
+from node.founding import deploy_for
 from node.members import read_member
 from node.meters import METERS_FILE
 from node.processes import Processes

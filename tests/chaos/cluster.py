@@ -28,10 +28,11 @@ from ledger.client import LedgerClient
 from ledger.devchain import DEV_KEYS
 from ledger.types import VaultTerms
 from node.builtin import builtin_task, make_spec
-from node.commands import PAUSE_VARIABLE, deploy_for, prepare
+from node.commands import PAUSE_VARIABLE, prepare
 from node.config import GossipConfig, NodeConfig, set_registry
 from node.contribution import PublicSums
 from node.data import breast_cancer_hospitals
+from node.founding import deploy_for
 from node.members import read_member
 from node.model import apply_average, decode, encode
 from node.processes import Processes

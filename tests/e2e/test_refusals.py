@@ -164,6 +164,16 @@ def test_deploy_refuses_a_member_whose_node_could_not_run(
     assert "not the PeerID of an Ed25519 key: 'xx'" in said
 
 
+def test_deploy_refuses_stakes_that_are_gone_before_a_dispute_is_decided(
+    home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    where = ["deploy", home / "member.json", "--rpc", "http://127.0.0.1:1", "--task-from", home]
+    terms = ["--dispute-seconds", "60", "--ruling-seconds", "600", "--unbonding-seconds", "660"]
+    said = refusal(capsys, monkeypatch, *where, *terms)
+    assert "--unbonding-seconds is more than --dispute-seconds and --ruling-seconds together, 660, or a stake" in said
+    assert "'0x5' is no address" in refusal(capsys, monkeypatch, *where, "--token", "0x5")
+
+
 def test_model_of_another_shape_is_refused(
     home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -8,9 +8,10 @@ from pathlib import Path
 from ledger.devchain import DEV_KEYS
 from ledger.types import VaultTerms
 from node.builtin import builtin_task, make_spec
-from node.commands import deploy_for, prepare
+from node.commands import prepare
 from node.config import GossipConfig, NodeConfig, set_registry
 from node.data import breast_cancer_hospitals
+from node.founding import deploy_for
 from node.members import read_member
 
 
@@ -21,8 +22,8 @@ def free_port() -> int:
         return int(place.getsockname()[1])
 
 
-def deploy_consortium(folder: Path, rpc: str, count: int) -> list[str]:
-    """Names of so many members, each with a folder of its own, deployed for two rounds."""
+def make_members(folder: Path, count: int) -> list[str]:
+    """Names of so many members, each with a folder of its own that has rows to learn from."""
     for hospital in breast_cancer_hospitals(count, 1):
         home = folder / hospital.name
         home.mkdir()
@@ -30,7 +31,12 @@ def deploy_consortium(folder: Path, rpc: str, count: int) -> list[str]:
         options = {"path": str(home / "rows.csv")}
         node = NodeConfig(name=hospital.name, port=free_port(), task="node.builtin:breast_cancer", options=options)
         prepare(home, node, GossipConfig())
-    names = sorted(home.name for home in folder.iterdir())
+    return sorted(home.name for home in folder.iterdir())
+
+
+def deploy_consortium(folder: Path, rpc: str, count: int) -> list[str]:
+    """Names of so many members, each with a folder of its own, deployed for two rounds."""
+    names = make_members(folder, count)
     members = [read_member(folder / name / "member.json", index) for index, name in enumerate(names)]
     spec = make_spec(builtin_task("breast-cancer", folder / names[0]), 2)
     registry = deploy_for(members, rpc, DEV_KEYS[0], spec, VaultTerms(10**18, 500_000, 1), 0).registry

@@ -7,15 +7,23 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from coincurve import PrivateKey
 
 from ledger import artifacts
 from ledger.client import LedgerClient
 from ledger.connection import Connection, account_of
-from ledger.deploy import CANCUN_PROBE, _registry_gas, create_address, deploy
+from ledger.deploy import CANCUN_PROBE, _registry_gas, create_address, deploy, send_wei
 from ledger.devchain import DEV_KEYS, running
-from ledger.errors import ChainTooOld, NoContract, Reverted, UnprovenRegistry
+from ledger.errors import (
+    BalanceTooLow,
+    ChainTooOld,
+    DeploymentUnfinished,
+    Reverted,
+    TransactionFailed,
+    UnprovenRegistry,
+)
 from tests.helpers.chain import SPEC as CHAIN_SPEC
-from tests.helpers.chain import entries
+from tests.helpers.chain import address_of, entries, key_of
 from tests.helpers.gas import TABLE
 from tests.helpers.lying_proxy import Lie, LyingProxy, Refusal, honest, lying_proxy
 from tests.helpers.recorded import FUND_WEI, SPEC, TERMS, N, member
@@ -102,7 +110,7 @@ def test_other_code_at_the_address_is_noticed(proxy: LyingProxy) -> None:
         is_vault = method == "eth_getCode" and len(result) == 2 + 2 * len(vault.deployed_bytecode)
         return "0x00" + result[4:] if is_vault else result
 
-    with told(proxy, lie), pytest.raises(NoContract, match="RewardVault"):
+    with told(proxy, lie), pytest.raises(DeploymentUnfinished, match="there is no RewardVault"):
         deploy(proxy.url, DEV_KEYS[1], MEMBERS, SPEC, TERMS, 0)
 
 
@@ -120,3 +128,91 @@ def test_the_gas_suffices_for_the_longest_entries(proxy: LyingProxy) -> None:
     assert {len(member.net_address) for member in longest} == {255}
     founding = deploy(proxy.url, DEV_KEYS[0], longest, SPEC, TERMS, 0)
     assert LedgerClient(proxy.url, founding.registry).verified().fingerprint == founding.fingerprint
+
+
+# --- what a deployment costs ------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def key(proxy: LyingProxy, request: pytest.FixtureRequest) -> PrivateKey:
+    """A key of this test's own, with two ether."""
+    own = key_of(request.node.name)
+    send_wei(proxy.target, DEV_KEYS[0], address_of(own), 2 * 10**18)
+    return own
+
+
+@pytest.mark.parametrize(("fund", "signers"), [(10**19, 0), (0, 10**18), (10**18, 25 * 10**16), (2 * 10**18, 0)])
+def test_whoever_cannot_pay_for_the_whole_deployment_sends_nothing(
+    proxy: LyingProxy, key: PrivateKey, fund: int, signers: int
+) -> None:
+    with pytest.raises(BalanceTooLow) as caught:
+        deploy(proxy.url, key.secret, MEMBERS, SPEC, TERMS, fund, signer_wei=signers)
+    found = caught.value
+    assert (found.found_wei, found.vault_wei, found.signers_wei) == (2 * 10**18, fund, N * signers)
+    assert 0 < found.gas_wei < 10**17
+    connection = Connection(proxy.url)
+    assert (connection.next_nonce(address_of(key)), connection.balance_wei(address_of(key))) == (0, 2 * 10**18)
+
+
+def test_whoever_has_just_enough_can_deploy(proxy: LyingProxy, key: PrivateKey) -> None:
+    """What was asked for gas suffices, though blocks get dearer meanwhile."""
+    with pytest.raises(BalanceTooLow) as caught:
+        deploy(proxy.url, key.secret, MEMBERS, SPEC, TERMS, 10**19, signer_wei=10**17)
+    fund = 2 * 10**18 - N * 10**17 - caught.value.gas_wei
+    founding = deploy(proxy.url, key.secret, MEMBERS, SPEC, TERMS, fund * 99 // 100, signer_wei=10**17)
+    client = LedgerClient(proxy.url, founding.registry)
+    assert client.funded_wei() == fund * 99 // 100
+    assert {client.balance_wei(member.signer) for member in MEMBERS} == {10**17}
+
+
+def test_where_gas_costs_nothing_nothing_is_asked_for_it(proxy: LyingProxy) -> None:
+    def free(method: str, params: list[Any], result: Any) -> Any:
+        if method == "eth_getBlockByNumber" and result:
+            return result | {"baseFeePerGas": "0x0"}
+        return result
+
+    penniless = key_of("penniless")
+    with told(proxy, free), pytest.raises(BalanceTooLow) as caught:
+        deploy(proxy.url, penniless.secret, MEMBERS, SPEC, TERMS, 1)
+    assert (caught.value.found_wei, caught.value.gas_wei) == (0, 0)
+    assert "has 0 ether, and needs 0.000000000000000001: 0.000000000000000001 for the vault" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("number", "said"),
+    [
+        (1, "the contract RoundLedger was not deployed: .*frozen; .* it is of no use without the other contracts"),
+        (3, "the contract Disputes was not deployed: .*frozen; "),
+        (4, "missing are 7 wei for VAULT, 5 wei for .*, 5 wei for .* by its function fund, and do not deploy again"),
+        (6, "missing are (5 wei for 0x[^ ]*, ){2}5 wei for 0x[^ ]*: .* send them from any account, and do not deploy"),
+    ],
+)
+def test_what_fails_after_the_registry_is_told_with_its_address(
+    proxy: LyingProxy, key: PrivateKey, number: int, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    send, sent = Connection.broadcast, [0]
+
+    def broadcast(connection: Connection, raw: bytes) -> None:
+        sent[0] += 1
+        if sent[0] > number:
+            raise TransactionFailed("the account is frozen")
+        send(connection, raw)
+
+    monkeypatch.setattr(Connection, "broadcast", broadcast)
+    registry, vault = create_address(address_of(key), 0), create_address(address_of(key), 2)
+    with pytest.raises(DeploymentUnfinished, match=said.replace("VAULT", vault)) as caught:
+        deploy(proxy.url, key.secret, MEMBERS, SPEC, TERMS, 7, signer_wei=5)
+    assert (caught.value.registry, registry in str(caught.value)) == (registry, True)
+    Connection(proxy.url).contract("MemberRegistry", registry)
+    assert (caught.value.founding is not None) == (number >= 4)
+
+
+def test_what_fails_before_there_is_a_registry_names_none(
+    proxy: LyingProxy, key: PrivateKey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broadcast(connection: Connection, raw: bytes) -> None:
+        raise TransactionFailed("the account is frozen")
+
+    monkeypatch.setattr(Connection, "broadcast", broadcast)
+    with pytest.raises(TransactionFailed, match=r"^the account is frozen$"):
+        deploy(proxy.url, key.secret, MEMBERS, SPEC, TERMS, 0)

@@ -16,7 +16,7 @@ from ledger.audit import audit
 from ledger.connection import Connection
 from ledger.deploy import send_wei
 from ledger.devchain import DEV_KEYS, running
-from ledger.errors import ChainUnavailable, TransactionFailed
+from ledger.errors import ChainUnavailable, GasTooExpensive, TransactionFailed
 from tests.helpers.chain import address_of, key_of
 from tests.helpers.lying_proxy import Lie, LyingProxy, Refusal, honest, lying_proxy, on_answer
 from tests.helpers.recorded import HISTORY, record_history
@@ -221,3 +221,113 @@ def test_an_endpoint_that_goes_away_while_one_waits_is_named(proxy: LyingProxy, 
         pytest.raises(ChainUnavailable),
     ):
         send(Connection(proxy.url), key)
+
+
+# --- what gas may cost ------------------------------------------------------------------------------------------------
+
+GWEI = 10**9
+DEAR = 10**6 * GWEI
+
+
+def offers_of(monkeypatch: pytest.MonkeyPatch, refuse: str = "") -> list[bytes]:
+    """Every transaction that is signed and offered from now on; those with a tip are refused in these words, if any."""
+    offers: list[bytes] = []
+    pass_on = Connection.broadcast
+
+    def broadcast(connection: Connection, raw: bytes) -> None:
+        offers.append(raw)
+        if refuse and raw[0] == 2:
+            raise TransactionFailed(refuse)
+        pass_on(connection, raw)
+
+    monkeypatch.setattr(Connection, "broadcast", broadcast)
+    return offers
+
+
+def lies(*parts: Lie) -> Lie:
+    """All of these lies."""
+
+    def lie(method: str, params: list[Any], result: Any) -> Any:
+        for part in parts:
+            result = part(method, params, result)
+        return result
+
+    return lie
+
+
+DEAR_PRICE = on_answer("eth_gasPrice", lambda params, price: hex(DEAR))
+
+
+@pytest.mark.parametrize(
+    ("lie", "refuse"),
+    [
+        (lies(with_base_fee(None), DEAR_PRICE), ""),
+        (lies(with_base_fee(0), DEAR_PRICE), "below the node's minimum"),
+        (DEAR_PRICE, "transaction type not supported"),
+        (DEAR_PRICE, "transaction underpriced: tip needed 25000000000"),
+        (with_base_fee(DEAR), ""),
+    ],
+    ids=["no base fee", "base fee 0 refused", "type refused", "tip refused", "base fee"],
+)
+def test_nothing_is_signed_for_more_than_gas_may_cost(
+    proxy: LyingProxy, key: PrivateKey, lie: Lie, refuse: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    offers = offers_of(monkeypatch, refuse)
+    with told(proxy, lie), pytest.raises(GasTooExpensive) as caught:
+        send(Connection(proxy.url), key)
+    assert (caught.value.asked_wei, caught.value.allowed_wei) == (DEAR, 500 * GWEI)
+    assert "asks 1000000 gwei for a unit of gas, and at most 500 are allowed" in str(caught.value)
+    assert "ledger.max_gas_price_gwei" in str(caught.value)
+    assert len(offers) == bool(refuse)
+    assert Connection(proxy.target).balance_wei(address_of(key)) == 10**18
+
+
+@pytest.mark.parametrize("base", [0, 5, 3 * GWEI, 400 * GWEI, 500 * GWEI])
+def test_what_is_offered_with_a_tip_stays_below_what_gas_may_cost(
+    proxy: LyingProxy, key: PrivateKey, base: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The tip is the one part that a block's maker keeps."""
+    offers = offers_of(monkeypatch)
+    with told(proxy, lies(with_base_fee(base), DEAR_PRICE)):
+        try:
+            send(Connection(proxy.url), key)
+        except (TransactionFailed, GasTooExpensive):
+            assert base in (0, 5)  # less than the chain really wants
+    fees = TypedTransaction.from_bytes(HexBytes(offers[0])).as_dict()
+    assert base <= fees["maxFeePerGas"] <= 500 * GWEI
+    assert fees["maxPriorityFeePerGas"] <= min(base, GWEI, 500 * GWEI - base)
+    assert len(offers) == 1
+
+
+def test_a_ceiling_of_its_own_holds_for_every_sender(proxy: LyingProxy, key: PrivateKey) -> None:
+    connection = Connection(proxy.url, max_gas_price_wei=GWEI // 10)
+    with told(proxy, with_base_fee(GWEI // 5)), pytest.raises(GasTooExpensive, match=r"asks 0\.2 .* at most 0\.1 are"):
+        send(connection, key)
+    with pytest.raises(GasTooExpensive), told(proxy, with_base_fee(GWEI // 5)):
+        send_wei(proxy.url, key.secret, TO, 1, GWEI // 10)
+    assert send(Connection(proxy.url), key)
+
+
+def test_what_is_offered_again_never_costs_more_than_allowed(
+    proxy: LyingProxy, key: PrivateKey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sending, "RECEIPT_SECONDS", 1.0)
+    monkeypatch.setattr(sending, "REPLACE_SECONDS", 0.05)
+    monkeypatch.setattr(sending, "POLL_SECONDS", 0.01)
+    offers: list[bytes] = []
+    monkeypatch.setattr(Connection, "broadcast", lambda connection, raw: offers.append(raw))
+    with told(proxy, with_base_fee(450 * GWEI)), pytest.raises(TransactionFailed, match="not included"):
+        send(Connection(proxy.url), key)
+    fees = [TypedTransaction.from_bytes(HexBytes(raw)).as_dict() for raw in offers]
+    assert len(fees) > 2
+    assert {fee["maxFeePerGas"] for fee in fees} == {500 * GWEI}
+    assert max(fee["maxPriorityFeePerGas"] for fee in fees) <= 500 * GWEI
+
+
+def test_a_refusal_that_another_kind_of_transaction_would_meet_too_ends_it(
+    proxy: LyingProxy, key: PrivateKey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    offers = offers_of(monkeypatch, "insufficient funds for gas * price + value")
+    with pytest.raises(TransactionFailed, match="insufficient funds"):
+        send(Connection(proxy.url), key)
+    assert len(offers) == 1

@@ -56,38 +56,6 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
         init(tmp_path / "file" / "north")
 
 
-@pytest.mark.parametrize("ether", [1e30, -1.0, float("nan"), float("inf")])
-def test_a_budget_that_no_vault_holds_is_named(ether: float) -> None:
-    with pytest.raises(ConfigError, match=r"--budget-ether is 0 to 3\.403e\+20 ether, found"):
-        commands.terms(ether, 0, 0)
-
-
-@pytest.mark.parametrize("seconds", [99999999999999999999999, -1])
-def test_a_dispute_window_that_no_vault_holds_is_named(seconds: int) -> None:
-    with pytest.raises(ConfigError, match=rf"--dispute-seconds is 0 to 18446744073709551615, found {seconds}"):
-        commands.terms(1.0, 0, seconds)
-
-
-def test_terms_are_in_wei() -> None:
-    assert commands.terms(1.1, 5, 7).round_budget_wei == 1_100_000_000_000_000_000
-
-
-@pytest.mark.parametrize(
-    ("rounds", "ether", "gas", "said"),
-    [
-        (1 << 64, 0.0, 0.0, "--rounds 18446744073709551616 is too many"),
-        (4, 1e20, 0.0, "--rounds 4 is too many: a vault holds less than 2"),
-        (1, 1.0, 1e30, "--gas-ether is 0 to"),
-        (1, 1.0, float("nan"), "--gas-ether is 0 to"),
-    ],
-)
-def test_numbers_that_no_chain_holds_are_named_before_anything_is_read(
-    tmp_path: Path, rounds: int, ether: float, gas: float, said: str
-) -> None:
-    with pytest.raises(ConfigError, match=said):
-        commands.deploy([], "http://127.0.0.1:1", tmp_path, None, rounds, commands.terms(ether, 0, 0), gas)
-
-
 @pytest.mark.skipif(not Path("/dev/zero").exists(), reason="there is no file without end here")
 def test_a_key_file_without_end_is_refused() -> None:
     with pytest.raises(ConfigError, match="holds no private key"):

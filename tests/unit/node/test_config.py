@@ -73,6 +73,13 @@ def test_every_problem_is_named_at_once_with_its_source(tmp_path: Path) -> None:
         (NODE + 'host = "not a host!"\n', {}, {}, "FILE: node.host: found 'not a host!', expected an IP address or"),
         ('[node]\ntask = "a:b"\nname = "\\u001b[2J"\n', {}, {}, "FILE: node.name: found '\\x1b[2J', expected 1 to 64"),
         (NODE + '[ledger]\nfinality = "soon"\n', {}, {}, "FILE: ledger.finality: found 'soon', expected instant,"),
+        (
+            NODE + "[ledger]\nmax_gas_price_gwei = nan\n",
+            {},
+            {},
+            "FILE: ledger.max_gas_price_gwei: found nan, expected 0 to",
+        ),
+        (NODE, {"MYCELIA_LEDGER_MAX_GAS_PRICE_GWEI": "-1"}, {}, "MYCELIA_LEDGER_MAX_GAS_PRICE_GWEI: ledger.max_gas"),
         (NODE + "[gossip]\nopen_seconds = inf\n", {}, {}, "FILE: gossip.open_seconds: found inf, expected more than 0"),
         (NODE + '[ledger]\nrpc = "http://"\n', {}, {}, "FILE: ledger.rpc: found 'http://', expected a URL"),
         (NODE + '[ledger]\nrpc = "http://h:99999"\n', {}, {}, "FILE: ledger.rpc: found 'http://h:99999', expected"),
@@ -84,6 +91,12 @@ def test_unusable_value_is_refused(
     tmp_path: Path, text: str, environ: dict[str, str], flags: dict[str, object], said: str
 ) -> None:
     assert problems(tmp_path, text, environ, flags)[0].startswith(said)
+
+
+@pytest.mark.parametrize(("text", "wei"), [("", 500 * 10**9), ("0", 0), ("0.1", 10**8), ("1_000_000", 10**15)])
+def test_what_gas_may_cost_is_exact_in_wei(tmp_path: Path, text: str, wei: int) -> None:
+    save(tmp_path, NODE + "[ledger]\n" + f"max_gas_price_gwei = {text}\n" * bool(text))
+    assert load_config(tmp_path, {}).ledger.max_gas_price_wei == wei
 
 
 def test_registry_with_a_mistyped_capital_is_refused(tmp_path: Path) -> None:
