@@ -134,6 +134,7 @@ class _FilesAudit:
             shown["checked"] |= {"records": found.rounds, "statements": found.statements, "scores": found.scores}
             shown |= {"faults": found.faults, "missed": found.missed, "abandoned": found.abandoned}
             shown["rounds_without_records"] = found.without.pairs
+            shown["further_rounds_without_records"] = found.without.left_out
             shown["rounds_not_yet_recorded"] = found.ahead.pairs
         if self._model is not None:
             shown["model_of_rounds"] = self._model.rounds
@@ -156,6 +157,8 @@ def _print_summary(report: dict[str, Any]) -> None:
         print(f"ABANDONED round {round_id}: {reason}")
     for first, last in report.get("rounds_without_records", ()):
         print(f"NO RECORD of round {first}" if first == last else f"NO RECORD of rounds {first} to {last}")
+    if more := report.get("further_rounds_without_records"):
+        print(f"NO RECORD of {more} further rounds")
     for first, last in report.get("rounds_not_yet_recorded", ()):
         rounds = f"round {first}" if first == last else f"rounds {first} to {last}"
         print(f"NOT YET on the ledger, and so not judged: {rounds}")
