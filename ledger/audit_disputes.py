@@ -14,7 +14,7 @@ from ledger.deployment import Deployment
 from ledger.echoes import Echoes
 from ledger.findings import Notebook
 from ledger.model_state import is_signed_by
-from ledger.replay import Replay
+from ledger.replay import Replay, check_room
 from ledger.rosters import count_signatures
 from ledger.stored import OF_CHALLENGED, OF_DISMISSED, OF_VOID, read_record
 from ledger.trail import Event, Trail
@@ -104,6 +104,7 @@ class DisputesAudit(Replay):
 
     def _of(self, round_id: int) -> _Contested:
         if round_id not in self._contested:
+            check_room(self._contested, "dispute.bound", "rounds that were disputed")
             stored = read_record(self.trail, self._deployment.ledger, round_id)
             self._contested[round_id] = _Contested(stored.recorded_at)
         return self._contested[round_id]
@@ -162,6 +163,8 @@ class DisputesAudit(Replay):
     def _punish(self, offence: bytes, round_id: int | None = None) -> None:
         if offence in self._punished:
             self.notebook.note("dispute.repeated", "one offence was punished twice", round_id)
+        else:
+            check_room(self._punished, "dispute.bound", "offences that were punished")
         self._punished.add(offence)
         what = f"whether offence {offence.hex()} is punished, in storage,"
         self.notebook.expect("dispute.storage", what, True, self.stored("isPunished", offence), round_id)

@@ -15,7 +15,15 @@ from ledger.approvals import Admission, Approval, Exit, Removal, Rotation, SpecC
 from ledger.deployment import Deployment
 from ledger.findings import Notebook
 from ledger.fingerprint import compute_fingerprint
-from ledger.model_registry import MAX_INDICES, MIN_MEMBERS, ROTATION_PERIOD_SECONDS, SPEC_DELAY_SECONDS
+from ledger.model_registry import (
+    MAX_INDICES,
+    MAX_NAME_BYTES,
+    MAX_NET_ADDRESS_BYTES,
+    MAX_PEER_ID_BYTES,
+    MIN_MEMBERS,
+    ROTATION_PERIOD_SECONDS,
+    SPEC_DELAY_SECONDS,
+)
 from ledger.model_registry import MAX_MEMBERS as MAX_ACTIVE
 from ledger.model_state import Entry, is_signed_by
 from ledger.replay import Replay
@@ -202,6 +210,8 @@ class RegistryAudit(Replay):
         if index == MAX_MEMBERS:
             self._give_up()
             return
+        if not self._is_short(entry):
+            return
         if self.rosters:
             fields = (entry.account, entry.signer, entry.name, entry.peer_id, entry.net_address)
             what = f"the admission of member {index}"
@@ -240,10 +250,15 @@ class RegistryAudit(Replay):
         if now < self._rotated_at.get(index, 0) + ROTATION_PERIOD_SECONDS:
             self.notebook.note("roster.rotation", f"member {index} rotated its keys twice within a day")
         self._rotated_at[index] = now
-        entry = self.members[index]
-        self.members[index] = replace(
-            entry, account=account, signer=signer, peer_id=values["peerId"], net_address=values["netAddress"]
+        entry = replace(
+            self.members[index],
+            account=account,
+            signer=signer,
+            peer_id=values["peerId"],
+            net_address=values["netAddress"],
         )
+        if self._is_short(entry):
+            self.members[index] = entry
 
     def _on_proposed(self, event: Event) -> None:
         number, digest, until, spec = (event.values[key] for key in ("number", "specDigest", "adoptableAt", "spec"))
@@ -340,6 +355,16 @@ class RegistryAudit(Replay):
         if not known:
             self.notebook.note("roster.member", f"an event changes member {index}, which is not on the roster")
         return known
+
+    def _is_short(self, entry: Entry) -> bool:
+        """Whether a registry holds so long an entry; an endpoint could fill the memory with 256 long ones."""
+        texts = (entry.name.encode(), MAX_NAME_BYTES), (entry.peer_id, MAX_PEER_ID_BYTES)
+        sizes = (*texts, (entry.net_address.encode(), MAX_NET_ADDRESS_BYTES))
+        if any(len(text) > most for text, most in sizes):
+            self.notebook.note("roster.member", "an event tells of a longer entry than a registry holds")
+            self.stop()
+            return False
+        return True
 
     def _give_up(self) -> None:
         self.notebook.note("roster.size", "the registry's events tell of more members than a registry can hold")

@@ -10,7 +10,7 @@ import pytest
 from eth_abi.abi import encode
 from eth_hash.auto import keccak
 
-from ledger import artifacts
+from ledger import artifacts, replay
 from ledger.audit import AuditReport
 from ledger.errors import ChainUnavailable
 from ledger.trail import event_types
@@ -192,3 +192,32 @@ def test_every_changed_view_is_found_or_refused(shown: Shown) -> None:
             assert not shown.audit(on_answer("eth_call", lie)).ok, chosen
         except ChainUnavailable:
             continue
+
+
+@pytest.mark.parametrize(
+    ("contract", "name", "data", "code"),
+    [
+        ("RoundLedger", "RoundDisputed", b"", "dispute.bound"),
+        ("RewardVault", "RevenuePaid", (1).to_bytes(32, "big"), "revenue.bound"),
+    ],
+)
+def test_an_endpoint_that_tells_of_ever_more_is_left_alone(
+    shown: Shown, logs: list[Log], monkeypatch: pytest.MonkeyPatch, contract: str, name: str, data: bytes, code: str
+) -> None:
+    monkeypatch.setattr(replay, "MAX_KEPT", 50)
+    topic, kind = next((topic, kind) for topic, kind in event_types(contract).items() if kind.name == name)
+    last = max((log for log in logs if kind_of(log) == name), key=lambda log: int(log["blockNumber"], 16))
+    told = []
+
+    def more(found: list[Log]) -> list[Log]:
+        if last not in found:
+            return found
+        place = found.index(last)
+        for number in range(1, 201):
+            words = [number.to_bytes(32, "big") for _ in kind.indexed]
+            topics = ["0x" + topic.hex(), *("0x" + word.hex() for word in words)]
+            told.append(last | {"topics": topics, "data": "0x" + data.hex(), "logIndex": hex(1000 + number)})
+        return [*found[: place + 1], *told, *found[place + 1 :]]
+
+    assert code in codes(shown.audit(on_logs(more)))
+    assert told
