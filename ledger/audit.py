@@ -15,6 +15,7 @@ from ledger.echoes import Echoes
 from ledger.finality import INSTANT, Finality
 from ledger.findings import AuditReport, Checked, Curves, Finding, MemberSummary, Notebook
 from ledger.rounds_seen import CheckedRound, Progress, Watcher, Work
+from ledger.standing import Standing, newest_of
 from ledger.trail import Trail
 from ledger.types import checked_address
 
@@ -86,13 +87,24 @@ def audit_trail(
             part.finish()
         for told in echoes.left():
             notebook.note("dispute.echo", told)
-        seen = {"members": _summaries(members, rounds, vault), "funded_wei": vault.funded_wei}
-        seen |= {"surplus_wei": vault.surplus_wei, "config": members.newest_config(END)}
+        seen = {"members": _summaries(members, rounds, vault), "config": members.newest_config(END)}
+        seen |= {"funds": vault.funds, "standing": _standing(trail, members, pauses, disputes)}
         seen |= {"asset": deployment.asset, "fingerprint": members.fingerprint}
         seen["curves"] = Curves(rounds.scored.points, rounds.earned.points, vault.paid.points)
     trail.confirm()
     return notebook.report(
         trail.chain_id, registry, trail.block, block_hash=trail.block_hash, block_time=trail.block_time, **seen
+    )
+
+
+def _standing(trail: Trail, members: RegistryAudit, pauses: PausesAudit, disputes: DisputesAudit) -> Standing:
+    return Standing(
+        changes=newest_of(members.changes),
+        void_rounds=newest_of(disputes.void_rounds()),
+        disputed_rounds=newest_of(disputes.disputed_rounds(trail.block_time)),
+        pauses=pauses.count,
+        paused_until=pauses.until,
+        successor=members.successor,
     )
 
 
@@ -111,6 +123,7 @@ def _summaries(members: RegistryAudit, rounds: RoundsAudit, vault: VaultAudit) -
             claimed_wei=vault.claimed_wei(index),
             revenue_wei=vault.revenue.received_wei(index),
             staked_wei=vault.stakes.of(index),
+            slashed_wei=vault.stakes.slashed_of(index),
             is_active=members.is_active(index),
         )
         for index, (name, account, work) in enumerate(zip(members.names, members.accounts, done, strict=False))

@@ -16,6 +16,7 @@ from ledger.findings import Notebook
 from ledger.model_state import is_signed_by
 from ledger.replay import Replay, check_room
 from ledger.rosters import count_signatures
+from ledger.standing import DisputedRound, VoidRounds
 from ledger.stored import OF_CHALLENGED, OF_DISMISSED, OF_VOID, read_record
 from ledger.trail import Event, Trail
 from ledger.types import EMPTY, RESULT_TYPE, ZERO_ADDRESS, RoundResult
@@ -88,6 +89,20 @@ class DisputesAudit(Replay):
     def is_void(self, round_id: int) -> bool:
         """Whether a quorum ruled that the round's rewards are wrong, or those of an earlier one, which they contain."""
         return any(first <= round_id < contested.below for first, contested in self._contested.items())
+
+    def void_rounds(self) -> list[VoidRounds]:
+        """The rounds that each ruling made void."""
+        found = sorted((first, contested.below) for first, contested in self._contested.items())
+        return [VoidRounds(first, below - 1) for first, below in found if below > first]
+
+    def disputed_rounds(self, now: int) -> list[DisputedRound]:
+        """The rounds that wait for a ruling at this time."""
+        found = []
+        for round_id, contested in sorted(self._contested.items(), key=lambda item: item[0]):
+            until = contested.recorded_at + sum(self._deployment.windows)
+            if contested.is_challenged and until > now and not self.is_void(round_id):
+                found.append(DisputedRound(round_id, until))
+        return found
 
     def finish(self, marked: Mapping[int, int]) -> None:
         """Goes through all events, then compares what comes of them with storage; `marked` are the ledger's marks."""

@@ -36,9 +36,19 @@ class RevenueAudit:
     _revenue: dict[int, _Revenue] = field(default_factory=dict)
 
     @property
+    def paid_wei(self) -> int:
+        """Everything that others paid."""
+        return sum(part.paid_wei for part in self._revenue.values())
+
+    @property
+    def claimed_wei(self) -> int:
+        """Everything that members received."""
+        return sum(part.claimed_wei.total() for part in self._revenue.values())
+
+    @property
     def held_wei(self) -> int:
         """What was paid and not received."""
-        return sum(part.paid_wei - part.claimed_wei.total() for part in self._revenue.values())
+        return self.paid_wei - self.claimed_wei
 
     def received_wei(self, index: int) -> int:
         """Everything that the member with this roster index received."""

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from ledger.rounds_seen import CheckedRound
 
 MAX_REPORT_BYTES: Final = 16 << 20
+SHOWN_CHANGES: Final = 20
+"""Of the roster, on a terminal; the JSON and the page have more of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,10 +147,16 @@ class _FilesAudit:
 
 
 def _print_summary(report: dict[str, Any]) -> None:
+    from ledger.words import printable
+    from node.audit_facts import facts
+
     print(f"registry {report['registry']} on chain {report['chain_id']}, up to block {report['block']}")
     print(f"fingerprint {report['fingerprint']}")
     for name, count in report["checked"].items():
         print(f"{name:<12}{count:>24}")
+    for about, fact in facts(report):
+        print(f"{about.lower()}: {printable(fact)}")
+    _print_changes(report["changes"])
     for round_id, member, reason in report.get("faults", ()):
         print(f"FAULT round {round_id}: {member}: {reason}")
     for round_id, phase, names in report.get("missed", ()):
@@ -171,8 +179,21 @@ def _print_summary(report: dict[str, Any]) -> None:
     if report.get("model_of_rounds"):
         first, *last = report["model_of_rounds"]
         print(f"the model is the outcome of round {first}" + "".join(f", and still that of round {n}" for n in last))
+    for notice in report["notices"]:
+        print(f"NOTICE {notice}")
     count = len(findings)
     print("everything fits" if report["ok"] else f"{count} finding" if count == 1 else f"{count} findings")
+
+
+def _print_changes(changes: dict[str, Any]) -> None:
+    from ledger.words import printable
+    from node.audit_facts import change_in_words
+
+    shown = changes["newest"][-SHOWN_CHANGES:]
+    if older := changes["left_out"] + len(changes["newest"]) - len(shown):
+        print(f"{older} older rosters")
+    for change in shown:
+        print(printable(change_in_words(change)))
 
 
 @contextmanager
