@@ -1,4 +1,10 @@
-"""A consortium checked from outside: from an endpoint and the registry's address alone, trusting neither."""
+"""A consortium checked from outside: from an endpoint and the registry's address alone, trusting neither.
+
+What members signed, and what follows from it, no endpoint can make up: rosters, results, scores, rewards, rulings.
+What nobody signs, mostly money that came in and went out, is compared with storage, code and balance, and those come
+from the same endpoint: one that lies about all of them alike is not found.  Two reports about one block, through
+endpoints of different people, are equal unless one of them lies: docs/auditing.md, "What an endpoint can hide".
+"""
 
 from __future__ import annotations
 
@@ -34,8 +40,9 @@ def audit(
     first_block: int = 0,
     finality: Finality = INSTANT,
     watcher: Watcher | None = None,
+    block: int | None = None,
 ) -> AuditReport:
-    """What is wrong with the deployment behind `registry`, up to the newest final block.
+    """What is wrong with the deployment behind `registry`, up to the newest final block or the one that is named.
 
     Rebuilds the roster, every round, pay and the tree of cumulative rewards from events, and compares them with the
     contracts' storage, code and balance.  Memory does not grow with the number of rounds.  The endpoint has to know
@@ -49,15 +56,16 @@ def audit(
         first_block: no event of the deployment is older.
         finality: which blocks count as final.
         watcher: called with each round, in their order, as it was checked.
+        block: up to this one: two reports about one block can be compared.
 
     Raises:
         ValueError: `registry` is no address.
-        ChainUnavailable: the endpoint does not answer, or answers what no chain would.
+        ChainUnavailable: the endpoint does not answer, or answers what no chain would, or has no such final block.
         WrongChain: it serves another chain.
         NoContract: there is no code at the registry's address.
     """
     address = checked_address(registry)
-    trail = Trail(Connection(rpc_url, expect_chain_id), first_block, finality)
+    trail = Trail(Connection(rpc_url, expect_chain_id), first_block, finality, block)
     return audit_trail(trail, address, progress, watcher)
 
 

@@ -48,6 +48,7 @@ def audit(
     from_block: int = 0,
     finality: str = "instant",
     given: Files = NO_FILES,
+    block: int | None = None,
 ) -> None:
     """Print what was checked; exit 3 with every finding named if something does not fit."""
     from ledger.attest import sign_report
@@ -64,6 +65,7 @@ def audit(
             first_block=from_block,
             finality=wanted,
             watcher=files.on_round,
+            block=block,
         )
     shown: dict[str, Any] = report.as_json()
     files.add_to(shown)
