@@ -82,8 +82,9 @@ class DisputesAudit(Replay):
         end = recorded_at + window + (ruling if own is not None and own.is_challenged else 0)
         for earlier, contested in self._contested.items():
             until = contested.recorded_at + window + ruling
-            if earlier < round_id and contested.is_challenged and until > now and not self.is_void(earlier):
-                end = max(end, until)
+            # Of thousands, as an endpoint may tell of, only those that move the end are worth a look at all the others.
+            if earlier < round_id and contested.is_challenged and until > max(now, end) and not self.is_void(earlier):
+                end = until
         return end
 
     def is_void(self, round_id: int) -> bool:
