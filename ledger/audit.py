@@ -1,4 +1,10 @@
-"""A consortium checked from outside: from an endpoint and the registry's address alone, trusting neither."""
+"""A consortium checked from outside: from an endpoint and the registry's address alone, trusting neither.
+
+What members signed, and what follows from it, no endpoint can make up: rosters, results, scores, rewards, rulings.
+What nobody signs, mostly money that came in and went out, is compared with storage, code and balance, and those come
+from the same endpoint: one that lies about all of them alike is not found.  Two reports about one block, through
+endpoints of different people, are equal unless one of them lies: docs/auditing.md, "What an endpoint can hide".
+"""
 
 from __future__ import annotations
 
@@ -15,6 +21,7 @@ from ledger.echoes import Echoes
 from ledger.finality import INSTANT, Finality
 from ledger.findings import AuditReport, Checked, Curves, Finding, MemberSummary, Notebook
 from ledger.rounds_seen import CheckedRound, Progress, Watcher, Work
+from ledger.standing import Standing, newest_of
 from ledger.trail import Trail
 from ledger.types import checked_address
 
@@ -33,8 +40,9 @@ def audit(
     first_block: int = 0,
     finality: Finality = INSTANT,
     watcher: Watcher | None = None,
+    block: int | None = None,
 ) -> AuditReport:
-    """What is wrong with the deployment behind `registry`, up to the newest final block.
+    """What is wrong with the deployment behind `registry`, up to the newest final block or the one that is named.
 
     Rebuilds the roster, every round, pay and the tree of cumulative rewards from events, and compares them with the
     contracts' storage, code and balance.  Memory does not grow with the number of rounds.  The endpoint has to know
@@ -48,15 +56,16 @@ def audit(
         first_block: no event of the deployment is older.
         finality: which blocks count as final.
         watcher: called with each round, in their order, as it was checked.
+        block: up to this one: two reports about one block can be compared.
 
     Raises:
         ValueError: `registry` is no address.
-        ChainUnavailable: the endpoint does not answer, or answers what no chain would.
+        ChainUnavailable: the endpoint does not answer, or answers what no chain would, or has no such final block.
         WrongChain: it serves another chain.
         NoContract: there is no code at the registry's address.
     """
     address = checked_address(registry)
-    trail = Trail(Connection(rpc_url, expect_chain_id), first_block, finality)
+    trail = Trail(Connection(rpc_url, expect_chain_id), first_block, finality, block)
     return audit_trail(trail, address, progress, watcher)
 
 
@@ -86,13 +95,24 @@ def audit_trail(
             part.finish()
         for told in echoes.left():
             notebook.note("dispute.echo", told)
-        seen = {"members": _summaries(members, rounds, vault), "funded_wei": vault.funded_wei}
-        seen |= {"surplus_wei": vault.surplus_wei, "config": members.newest_config(END)}
+        seen = {"members": _summaries(members, rounds, vault), "config": members.newest_config(END)}
+        seen |= {"funds": vault.funds, "standing": _standing(trail, members, pauses, disputes)}
         seen |= {"asset": deployment.asset, "fingerprint": members.fingerprint}
         seen["curves"] = Curves(rounds.scored.points, rounds.earned.points, vault.paid.points)
     trail.confirm()
     return notebook.report(
         trail.chain_id, registry, trail.block, block_hash=trail.block_hash, block_time=trail.block_time, **seen
+    )
+
+
+def _standing(trail: Trail, members: RegistryAudit, pauses: PausesAudit, disputes: DisputesAudit) -> Standing:
+    return Standing(
+        changes=newest_of(members.changes),
+        void_rounds=newest_of(disputes.void_rounds()),
+        disputed_rounds=newest_of(disputes.disputed_rounds(trail.block_time)),
+        pauses=pauses.count,
+        paused_until=pauses.until,
+        successor=members.successor,
     )
 
 
@@ -111,6 +131,7 @@ def _summaries(members: RegistryAudit, rounds: RoundsAudit, vault: VaultAudit) -
             claimed_wei=vault.claimed_wei(index),
             revenue_wei=vault.revenue.received_wei(index),
             staked_wei=vault.stakes.of(index),
+            slashed_wei=vault.stakes.slashed_of(index),
             is_active=members.is_active(index),
         )
         for index, (name, account, work) in enumerate(zip(members.names, members.accounts, done, strict=False))

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sized
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Any
 
 from ledger.approvals import Approval, MemberRuling, RoundRuling, Statement
 from ledger.audit_registry import RegistryAudit
@@ -13,14 +13,12 @@ from ledger.echoes import Echoes
 from ledger.findings import Notebook
 from ledger.model_disputes import contradiction
 from ledger.model_state import is_signed_by
-from ledger.replay import Replay
+from ledger.replay import Replay, check_room
 from ledger.rosters import count_signatures
+from ledger.standing import DisputedRound, VoidRounds
 from ledger.stored import OF_CHALLENGED, OF_DISMISSED, OF_VOID, read_record
 from ledger.trail import Event, Trail
 from ledger.types import ZERO_ADDRESS, RoundResult
-
-MAX_KEPT: Final = 10_000
-"""Offences, and contested rounds: each costs signatures or a bond; a hostile endpoint could tell of any number."""
 
 
 @dataclass(slots=True)
@@ -81,13 +79,28 @@ class DisputesAudit(Replay):
         end = recorded_at + window + (ruling if own is not None and own.is_challenged else 0)
         for earlier, contested in self._contested.items():
             until = contested.recorded_at + window + ruling
-            if earlier < round_id and contested.is_challenged and until > now and not self.is_void(earlier):
-                end = max(end, until)
+            # Of thousands, as an endpoint may tell of, only those that move the end are worth a look at all the others.
+            if earlier < round_id and contested.is_challenged and until > max(now, end) and not self.is_void(earlier):
+                end = until
         return end
 
     def is_void(self, round_id: int) -> bool:
         """Whether a quorum ruled that the round's rewards are wrong, or those of an earlier one, which they contain."""
         return any(first <= round_id < contested.below for first, contested in self._contested.items())
+
+    def void_rounds(self) -> list[VoidRounds]:
+        """The rounds that each ruling made void."""
+        found = sorted((first, contested.below) for first, contested in self._contested.items())
+        return [VoidRounds(first, below - 1) for first, below in found if below > first]
+
+    def disputed_rounds(self, now: int) -> list[DisputedRound]:
+        """The rounds that wait for a ruling at this time."""
+        found = []
+        for round_id, contested in sorted(self._contested.items(), key=lambda item: item[0]):
+            until = contested.recorded_at + sum(self._deployment.windows)
+            if contested.is_challenged and until > now and not self.is_void(round_id):
+                found.append(DisputedRound(round_id, until))
+        return found
 
     def finish(self, marked: Mapping[int, int]) -> None:
         """Goes through all events, then compares what comes of them with storage; `marked` are the ledger's marks."""
@@ -103,12 +116,11 @@ class DisputesAudit(Replay):
             self.notebook.expect("dispute.storage", what, 0 if told is None else told.marks, kept, round_id)
 
     def _of(self, round_id: int) -> _Contested:
-        if round_id in self._contested:
-            return self._contested[round_id]
-        contested = _Contested(read_record(self.trail, self._deployment.ledger, round_id).recorded_at)
-        if self._has_room(self._contested):
-            self._contested[round_id] = contested
-        return contested
+        if round_id not in self._contested:
+            check_room(self._contested, "dispute.bound", "rounds that were disputed")
+            stored = read_record(self.trail, self._deployment.ledger, round_id)
+            self._contested[round_id] = _Contested(stored.recorded_at)
+        return self._contested[round_id]
 
     def _on_bond(self, event: Event) -> None:
         self._bonds_seen += 1
@@ -156,17 +168,11 @@ class DisputesAudit(Replay):
     def _punish(self, offence: bytes, round_id: int | None = None) -> None:
         if offence in self._punished:
             self.notebook.note("dispute.repeated", "one offence was punished twice", round_id)
-        if self._has_room(self._punished):
-            self._punished.add(offence)
+        else:
+            check_room(self._punished, "dispute.bound", "offences that were punished")
+        self._punished.add(offence)
         what = f"whether offence {offence.hex()} is punished, in storage,"
         self.notebook.expect("dispute.storage", what, True, self.stored("isPunished", offence), round_id)
-
-    def _has_room(self, kept: Sized) -> bool:
-        if len(kept) < MAX_KEPT:
-            return True
-        self.notebook.note("dispute.state", f"there are more than {MAX_KEPT} offences or contested rounds")
-        self.stop()
-        return False
 
     # Challenges and rulings.
 

@@ -33,6 +33,16 @@ class PausesAudit(Replay):
         self._places: list[tuple[int, int]] = []
         self._untils: list[int] = []
 
+    @property
+    def count(self) -> int:
+        """How many there were so far."""
+        return len(self._untils)
+
+    @property
+    def until(self) -> int:
+        """When the last one ends, in Unix seconds; 0 if there was none."""
+        return self._untils[-1] if self._untils else 0
+
     def is_paused(self, event: Event) -> bool:
         """Whether rounds were paused when this happened."""
         self.advance(event.place)
@@ -42,7 +52,7 @@ class PausesAudit(Replay):
     def finish(self) -> None:
         """Replays the rest and compares what comes of it with the ledger's storage."""
         self.advance()
-        for name, value in {"pauses": len(self._untils), "pausedUntil": (self._untils or [0])[-1]}.items():
+        for name, value in {"pauses": self.count, "pausedUntil": self.until}.items():
             self.notebook.expect("round.state", f"{name} in the ledger's storage", value, self.stored(name))
 
     def _on_paused(self, event: Event) -> None:

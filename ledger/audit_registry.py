@@ -15,11 +15,20 @@ from ledger.approvals import Admission, Approval, Exit, Removal, Rotation, SpecC
 from ledger.deployment import Deployment
 from ledger.findings import Notebook
 from ledger.fingerprint import compute_fingerprint
-from ledger.model_registry import MAX_INDICES, MIN_MEMBERS, ROTATION_PERIOD_SECONDS, SPEC_DELAY_SECONDS
+from ledger.model_registry import (
+    MAX_INDICES,
+    MAX_NAME_BYTES,
+    MAX_NET_ADDRESS_BYTES,
+    MAX_PEER_ID_BYTES,
+    MIN_MEMBERS,
+    ROTATION_PERIOD_SECONDS,
+    SPEC_DELAY_SECONDS,
+)
 from ledger.model_registry import MAX_MEMBERS as MAX_ACTIVE
 from ledger.model_state import Entry, is_signed_by
 from ledger.replay import Replay
 from ledger.rosters import KnownRoster, count_signatures
+from ledger.standing import Change
 from ledger.trail import Event, Trail
 from ledger.types import EMPTY, ZERO_ADDRESS, compute_config_digest
 
@@ -61,6 +70,7 @@ class RegistryAudit(Replay):
         self._rotated_at: dict[int, int] = {}
         self._allowance: Event | None = None
         self._changes = ""  # the transaction whose change waits for its roster
+        self._change = ""  # what it changes, in words
         self._spec_digest = b""
         self.spec = b""
         self.fingerprint = b""
@@ -85,6 +95,19 @@ class RegistryAudit(Replay):
     def signers(self) -> tuple[str, ...]:
         """Address of each member's signer, by roster index, also of those who are gone."""
         return tuple(member.signer for member in self.members)
+
+    @property
+    def successor(self) -> str | None:
+        """The contract that the last ruling of its kind named; None if there was none."""
+        return None if self._successor == ZERO_ADDRESS else self._successor
+
+    @property
+    def changes(self) -> list[Change]:
+        """What made each roster, oldest first."""
+        return [
+            Change(roster.version, roster.place[0], roster.change, roster.quorum, roster.active.bit_count())
+            for roster in self.rosters.values()
+        ]
 
     def is_active(self, index: int) -> bool:
         """Whether the member with this index is on the newest roster."""
@@ -202,11 +225,13 @@ class RegistryAudit(Replay):
         if index == MAX_MEMBERS:
             self._give_up()
             return
+        if not self._is_short(entry):
+            return
         if self.rosters:
             fields = (entry.account, entry.signer, entry.name, entry.peer_id, entry.net_address)
             what = f"the admission of member {index}"
             self._check_approval(event, what, lambda config: Admission(config, *fields))
-            self._begin(event)
+            self._begin(event, f"admitted {entry.name}")
         if self.notebook.expect("roster.member", "the index of an admitted member", index, values["index"]):
             self.members.append(entry)
             self._active |= 1 << index
@@ -215,15 +240,15 @@ class RegistryAudit(Replay):
         index, evidence = event.values["index"], event.values["evidence"]
         what = f"the removal of member {index}"
         self._check_approval(event, what, lambda config: Removal(config, index, evidence))
-        self._end_membership(event, index)
+        self._end_membership(event, index, f"removed {self._name(index)}")
 
     def _on_left(self, event: Event) -> None:
         index = event.values["index"]
         self._check_account(event, f"the exit of member {index}", index, lambda config: Exit(config, index))
-        self._end_membership(event, index)
+        self._end_membership(event, index, f"{self._name(index)} left")
 
-    def _end_membership(self, event: Event, index: int) -> None:
-        self._begin(event)
+    def _end_membership(self, event: Event, index: int, what: str) -> None:
+        self._begin(event, what)
         if self._is_known(index):
             self._active &= ~(1 << index)
 
@@ -233,17 +258,22 @@ class RegistryAudit(Replay):
         fields = (account, signer, values["peerId"], values["netAddress"])
         what = f"the rotation of member {index}"
         self._check_account(event, what, index, lambda config: Rotation(config, index, *fields))
-        self._begin(event)
+        self._begin(event, f"{self._name(index)} changed its keys")
         if not self._is_known(index):
             return
         now = event.time
         if now < self._rotated_at.get(index, 0) + ROTATION_PERIOD_SECONDS:
             self.notebook.note("roster.rotation", f"member {index} rotated its keys twice within a day")
         self._rotated_at[index] = now
-        entry = self.members[index]
-        self.members[index] = replace(
-            entry, account=account, signer=signer, peer_id=values["peerId"], net_address=values["netAddress"]
+        entry = replace(
+            self.members[index],
+            account=account,
+            signer=signer,
+            peer_id=values["peerId"],
+            net_address=values["netAddress"],
         )
+        if self._is_short(entry):
+            self.members[index] = entry
 
     def _on_proposed(self, event: Event) -> None:
         number, digest, until, spec = (event.values[key] for key in ("number", "specDigest", "adoptableAt", "spec"))
@@ -261,7 +291,7 @@ class RegistryAudit(Replay):
         self.notebook.expect("spec.digest", "the digest in SpecAdopted", keccak(spec), event.values["specDigest"])
         if self.rosters:
             self._check_delay(event)
-            self._begin(event)
+            self._begin(event, "adopted another specification")
         self.spec, self._spec_digest = bytes(spec), keccak(spec)
         self._training_rounds = _training_rounds(spec)
         if self._training_rounds is None:
@@ -281,9 +311,9 @@ class RegistryAudit(Replay):
 
     # What came of it.
 
-    def _begin(self, event: Event) -> None:
+    def _begin(self, event: Event, change: str) -> None:
         self._close("a change")
-        self._changes = event.tx
+        self._changes, self._change = event.tx, change
 
     def _close(self, what: str) -> None:
         if self._changes:
@@ -298,6 +328,7 @@ class RegistryAudit(Replay):
             return
         if self.rosters and self._changes != event.tx:
             self.notebook.note("roster.change", "a roster changed, and no event of the same transaction tells why")
+        change = self._change if self._changes else "no event tells what"
         self._changes = ""
         version = len(self.rosters) + 1
         count = self._active.bit_count()
@@ -315,6 +346,7 @@ class RegistryAudit(Replay):
         digest = compute_config_digest(self._chain_id, self.address, version, signers, quorum, self._spec_digest)
         expect("roster.config", f"the config digest of roster {version}", digest, found["configDigest"])
         if version == 1:
+            change = "founded by " + ", ".join(self.names)
             self.fingerprint = compute_fingerprint(self._deployment, self.members, self._spec_digest)
         self.rosters[digest] = KnownRoster(
             version=version,
@@ -324,6 +356,7 @@ class RegistryAudit(Replay):
             spec_digest=self._spec_digest,
             training_rounds=self._training_rounds,
             place=event.place,
+            change=change,
         )
         if not self._spec_digest:
             self.notebook.note("spec.unreadable", f"no event tells of the spec of roster {version}")
@@ -335,11 +368,24 @@ class RegistryAudit(Replay):
             if len(set(values)) < len(values) or not all(values) or ZERO_ADDRESS in values:
                 self.notebook.note("roster.member", f"two members of roster {version} have one {name}, or one has none")
 
+    def _name(self, index: int) -> str:
+        return self.members[index].name if index < len(self.members) else f"member {index}"
+
     def _is_known(self, index: int) -> bool:
         known = self.is_active(index)
         if not known:
             self.notebook.note("roster.member", f"an event changes member {index}, which is not on the roster")
         return known
+
+    def _is_short(self, entry: Entry) -> bool:
+        """Whether a registry holds so long an entry; an endpoint could fill the memory with 256 long ones."""
+        texts = (entry.name.encode(), MAX_NAME_BYTES), (entry.peer_id, MAX_PEER_ID_BYTES)
+        sizes = (*texts, (entry.net_address.encode(), MAX_NET_ADDRESS_BYTES))
+        if any(len(text) > most for text, most in sizes):
+            self.notebook.note("roster.member", "an event tells of a longer entry than a registry holds")
+            self.stop()
+            return False
+        return True
 
     def _give_up(self) -> None:
         self.notebook.note("roster.size", "the registry's events tell of more members than a registry can hold")

@@ -10,6 +10,7 @@ from eth_utils.address import to_checksum_address
 from ledger.audit_registry import RegistryAudit
 from ledger.deployment import Deployment
 from ledger.findings import Notebook, shown
+from ledger.replay import check_room
 from ledger.rounds_seen import Rewards
 from ledger.trail import Event, Trail
 from ledger.types import EMPTY
@@ -35,9 +36,19 @@ class RevenueAudit:
     _revenue: dict[int, _Revenue] = field(default_factory=dict)
 
     @property
+    def paid_wei(self) -> int:
+        """Everything that others paid."""
+        return sum(part.paid_wei for part in self._revenue.values())
+
+    @property
+    def claimed_wei(self) -> int:
+        """Everything that members received."""
+        return sum(part.claimed_wei.total() for part in self._revenue.values())
+
+    @property
     def held_wei(self) -> int:
         """What was paid and not received."""
-        return sum(part.paid_wei - part.claimed_wei.total() for part in self._revenue.values())
+        return self.paid_wei - self.claimed_wei
 
     def received_wei(self, index: int) -> int:
         """Everything that the member with this roster index received."""
@@ -49,7 +60,10 @@ class RevenueAudit:
         self.notebook.expect("revenue.round", "the round whose rewards share a payment", active.round_id, round_id)
         if not active.total_wei:
             self.notebook.note("revenue.round", "a payment is to be shared by rewards of nothing", round_id)
-        self._revenue.setdefault(round_id, _Revenue(active)).paid_wei += event.values["amountWei"]
+        if round_id not in self._revenue:
+            check_room(self._revenue, "revenue.bound", "rounds that drew revenue")
+            self._revenue[round_id] = _Revenue(active)
+        self._revenue[round_id].paid_wei += event.values["amountWei"]
 
     def on_claimed(self, event: Event) -> None:
         """A member received its part."""

@@ -16,11 +16,12 @@ from ledger.trail import Event, Trail
 
 @dataclass(slots=True)
 class _Stake:
-    """One member's stake in wei, and from when on what is unbonding can be withdrawn."""
+    """One member's stake in wei, what it lost of it, and from when on what is unbonding can be withdrawn."""
 
     staked: int = 0
     unbonding: int = 0
     bonded: int = 0
+    slashed: int = 0
     release_at: int = 0
 
 
@@ -61,6 +62,10 @@ class StakesAudit:
         """The member's stake in wei, in whatever state."""
         stake = self._of(index)
         return stake.staked + stake.unbonding + stake.bonded
+
+    def slashed_of(self, index: int) -> int:
+        """What the member lost of its stake, in wei."""
+        return self._of(index).slashed
 
     def compare_with_storage(self) -> None:
         """Notes where the vault stores something else than its events tell."""
@@ -123,6 +128,7 @@ class StakesAudit:
         stake = self._of(index)
         stake.staked = self._taken("slashed", index, stake.staked, staked)
         stake.unbonding = self._taken("slashed while unbonding", index, stake.unbonding, unbonding)
+        stake.slashed += staked + unbonding
         self.slashed_wei += staked + unbonding
         self.echoes.effect(event.tx, "slash", index, staked + unbonding)
 
@@ -141,6 +147,7 @@ class StakesAudit:
         stake = self._of(index)
         stake.bonded = self._taken("released", index, stake.bonded, amount)
         if is_forfeited:
+            stake.slashed += amount
             self.slashed_wei += amount
         else:
             stake.staked += amount

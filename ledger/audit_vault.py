@@ -17,6 +17,7 @@ from ledger.echoes import Echoes
 from ledger.findings import Notebook, shown
 from ledger.replay import Check, Replay
 from ledger.rounds_seen import Rewards
+from ledger.standing import Funds
 from ledger.thinned import Thinned
 from ledger.trail import Event, Trail
 from ledger.types import EMPTY, ZERO_ADDRESS
@@ -68,9 +69,19 @@ class VaultAudit(Replay):
         self.surplus_wei = 0
 
     @property
-    def funded_wei(self) -> int:
-        """Everything that was paid in."""
-        return self._funded_wei
+    def funds(self) -> Funds:
+        """What came in, what it is for, and what went out, once everything is known."""
+        cumulative = self._rounds.rewards.cumulative
+        return Funds(
+            funded_wei=self._funded_wei,
+            slashed_wei=self.stakes.slashed_wei,
+            earned_wei=None if cumulative is None else sum(cumulative),
+            active_wei=self._active.total_wei,
+            claimed_wei=self._claimed_wei.total(),
+            revenue_paid_wei=self.revenue.paid_wei,
+            revenue_claimed_wei=self.revenue.claimed_wei,
+            surplus_wei=self.surplus_wei,
+        )
 
     def claimed_wei(self, index: int) -> int:
         """Everything that was paid to the member with this roster index."""
@@ -160,7 +171,7 @@ class VaultAudit(Replay):
 
     def _compare_with_storage(self) -> None:
         stored = self.stored
-        claimed = sum(self._claimed_wei.values())
+        claimed = self._claimed_wei.total()
         for index in range(len(self._registry.accounts)):
             what = f"what storage says was paid to member {index}"
             self.notebook.expect("claim.storage", what, self._claimed_wei[index], stored("claimedWei", index))

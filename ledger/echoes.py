@@ -6,9 +6,14 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
+from ledger.replay import check_room
+
 
 class Echoes:
-    """Holds only what one of the two has told of so far; which of them is heard first makes no difference."""
+    """Holds only what one of the two has told of so far; which of them is heard first makes no difference.
+
+    Both raise `TooMany` where one tells of more than there is room for, and the other of nothing.
+    """
 
     def __init__(self) -> None:
         self._open: Counter[tuple[Any, ...]] = Counter()
@@ -28,6 +33,10 @@ class Echoes:
             yield f"{told} of {' '.join(map(str, what))} in transaction {tx}"
 
     def _add(self, number: int, key: tuple[Any, ...]) -> None:
+        if key not in self._open:
+            check_room(
+                self._open, "dispute.bound", "disputes, slashes or pauses of which only one contract told so far"
+            )
         self._open[key] += number
         if not self._open[key]:
             del self._open[key]

@@ -9,6 +9,7 @@ from typing import Any, Final
 from eth_hash.auto import keccak
 
 from ledger import artifacts
+from ledger.standing import Funds, Standing, notices
 from ledger.thinned import Point
 from ledger.types import ZERO_ADDRESS
 
@@ -85,12 +86,14 @@ CODES: Final = {
     "revenue.round": "revenue for rewards that were not active, or that nobody paid",
     "revenue.share": "a member's part of revenue does not follow from its rewards",
     "revenue.account": "revenue went to another account than the member's",
+    "revenue.bound": "more rounds drew revenue than an audit keeps in mind: what came later was not looked at",
     "revenue.storage": "the vault stores another revenue than its events tell",
     "dispute.proof": "a member was slashed for contradicting itself, and the statements do not show it",
     "dispute.repeated": "a member was punished twice for the same",
     "dispute.quorum": "no quorum of the newest roster made a ruling",
     "dispute.state": "a challenge, a ruling or a lapse that the state of things did not allow",
     "dispute.echo": "two contracts tell different things of one dispute",
+    "dispute.bound": "more disputes, slashes or pauses than an audit keeps in mind: what came later was not looked at",
     "dispute.storage": "a dispute ended otherwise than its events tell",
     "vault.terms": "the terms in the event are not those in the code",
     "vault.storage": "the vault stores something else than its events tell",
@@ -138,9 +141,11 @@ _ADVICE: Final = {
     "stake.storage": _ASK_ANOTHER,
     "revenue": "If another endpoint shows the same, revenue was shared wrongly: tell all members, and keep this report "
     "as evidence.",
+    "revenue.bound": _ASK_ANOTHER,
     "revenue.storage": _ASK_ANOTHER,
     "dispute": "If another endpoint shows the same, a member lost money against the rules: tell that member, and keep "
     "this report as evidence.",
+    "dispute.bound": _ASK_ANOTHER,
     "dispute.echo": _ASK_ANOTHER,
     "dispute.storage": _ASK_ANOTHER,
     "claim": "If another endpoint shows the same, money went out that was not earned: keep this report as evidence.",
@@ -219,6 +224,7 @@ class MemberSummary:
         claimed_wei: what was paid to it.
         revenue_wei: what it received of what others paid for the model.
         staked_wei: its stake, in whatever state.
+        slashed_wei: what it lost of its stake.
         is_active: it has not left or been removed.
         signer: address of the key that it signs with, as the registry holds it last.
     """
@@ -232,6 +238,7 @@ class MemberSummary:
     claimed_wei: int
     revenue_wei: int = 0
     staked_wei: int = 0
+    slashed_wei: int = 0
     is_active: bool = True
     signer: str = ""
 
@@ -263,8 +270,8 @@ class AuditReport:
         findings: what is wrong, in the order in which it was met.
         members: by roster index.
         curves: what became of the members over the rounds.
-        funded_wei: what was ever paid into the vault.
-        surplus_wei: what the vault holds beyond what its events explain: anybody can send coins there.
+        funds: what came into the vault, what it is for, and what went out.
+        standing: what became of the consortium.
         asset: the token that the vault pays in; the zero address for the chain's own coin.
         config: config digest of the newest roster, by which members can say whether it is theirs.
         fingerprint: of the consortium, by which they can say whether its founders are theirs.
@@ -280,11 +287,16 @@ class AuditReport:
     block_time: int = 0
     members: tuple[MemberSummary, ...] = ()
     curves: Curves = Curves()
-    funded_wei: int = 0
-    surplus_wei: int = 0
+    funds: Funds = field(default_factory=Funds)
+    standing: Standing = field(default_factory=Standing)
     asset: str = ZERO_ADDRESS
     config: bytes = b""
     fingerprint: bytes = b""
+
+    @property
+    def notices(self) -> tuple[str, ...]:
+        """What is no contradiction, and a reader must not overlook, in words."""
+        return notices(self.standing, self.funds, self.asset, self.block_time)
 
     def as_json(self) -> dict[str, Any]:
         """The report as JSON values."""
@@ -297,14 +309,15 @@ class AuditReport:
             "block_time": self.block_time,
             "checked": asdict(self.checked),
             "findings": [finding.as_json() for finding in self.findings],
+            "notices": list(self.notices),
             "artifacts": {
                 name: "0x" + keccak(artifacts.load(name).deployed_bytecode).hex() for name in artifacts.NAMES
             },
             "config": "0x" + self.config.hex(),
             "fingerprint": "0x" + self.fingerprint.hex(),
             "asset": self.asset,
-            "funded_wei": self.funded_wei,
-            "surplus_wei": self.surplus_wei,
+            **self.funds.as_json(),
+            **asdict(self.standing),
             "members": [asdict(member) for member in self.members],
             "curves": asdict(self.curves),
         }

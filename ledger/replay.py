@@ -2,14 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Mapping, Sized
+from typing import Any, Final
 
 from ledger.audit_creation import audit_creation
 from ledger.findings import Notebook, shown
 from ledger.trail import Event, Trail
 
 Check = Callable[[Event], None]
+
+MAX_KEPT: Final = 10_000
+"""Of one kind, in an audit's memory.
+
+Each costs somebody a bond, a payment, or a quorum its signatures; a hostile endpoint tells of any number for nothing.
+"""
+
+
+class TooMany(Exception):
+    """A contract's events tell of more than an audit keeps in mind: the rest of them is left alone.
+
+    Attributes:
+        code: of the finding that says so.
+    """
+
+    def __init__(self, code: str, what: str) -> None:
+        super().__init__(f"events tell of more than {MAX_KEPT} {what}, the rest was left alone")
+        self.code = code
+
+
+def check_room(kept: Sized, code: str, what: str) -> None:
+    """Whether one more fits.
+
+    Raises:
+        TooMany: it does not.
+    """
+    if len(kept) >= MAX_KEPT:
+        raise TooMany(code, what)
 
 
 class Replay:
@@ -57,8 +85,12 @@ class Replay:
         if check is None:
             what = shown(event.values.get("reason", event.name))
             self.notebook.note("log.unreadable", f"a log of the {self._contract}: {what}")
-        else:
+            return
+        try:
             check(event)
+        except TooMany as flood:
+            self.notebook.note(flood.code, str(flood))
+            self.stop()
 
     def stop(self) -> None:
         """Leaves the rest of the events alone."""

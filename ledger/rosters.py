@@ -18,6 +18,7 @@ class KnownRoster:
         active: bitmap of the members that are not gone.
         training_rounds: how many the published spec has; None if it cannot be read.
         place: where in the chain it began.
+        change: what made it, in words.
     """
 
     version: int
@@ -27,6 +28,7 @@ class KnownRoster:
     spec_digest: bytes
     training_rounds: int | None
     place: tuple[int, int]
+    change: str = ""
 
 
 def count_signatures(

@@ -123,22 +123,27 @@ class Trail:
 
     Attributes:
         first_block: no older one is looked at.
-        block: the newest final block when the trail was opened.
+        block: the one that was asked for, or the newest final block when the trail was opened.
         block_hash: its hash.
         block_time: its time, seconds since 1970.
         chain_id: EIP-155 id that the endpoint gives.
 
     Raises:
-        ChainUnavailable: the endpoint does not answer as a chain does.
+        ChainUnavailable: the endpoint does not answer as a chain does, or has no such final block.
     """
 
-    def __init__(self, connection: Connection, first_block: int = 0, finality: Finality = INSTANT) -> None:
+    def __init__(
+        self, connection: Connection, first_block: int = 0, finality: Finality = INSTANT, block: int | None = None
+    ) -> None:
         self._connection = connection
         self.first_block = first_block
         self.chain_id = connection.chain_id
         if not 1 <= self.chain_id < MAX_CHAIN_ID:
             raise ChainUnavailable(f"no chain has the id {self.chain_id}")
-        self.block = self._newest(finality)
+        newest = self._newest(finality)
+        if block is not None and block > newest:
+            raise ChainUnavailable(f"block {block} is not final at the endpoint, whose newest final one is {newest}")
+        self.block = newest if block is None else block
         header = self._header(self.block)
         self.block_hash = data(header.get("hash"), 32)
         self.block_time = quantity(header.get("timestamp"))

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from ledger.rounds_seen import CheckedRound
 
 MAX_REPORT_BYTES: Final = 16 << 20
+SHOWN_CHANGES: Final = 20
+"""Of the roster, on a terminal; the JSON and the page have more of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +48,7 @@ def audit(
     from_block: int = 0,
     finality: str = "instant",
     given: Files = NO_FILES,
+    block: int | None = None,
 ) -> None:
     """Print what was checked; exit 3 with every finding named if something does not fit."""
     from ledger.attest import sign_report
@@ -62,6 +65,7 @@ def audit(
             first_block=from_block,
             finality=wanted,
             watcher=files.on_round,
+            block=block,
         )
     shown: dict[str, Any] = report.as_json()
     files.add_to(shown)
@@ -134,6 +138,7 @@ class _FilesAudit:
             shown["checked"] |= {"records": found.rounds, "statements": found.statements, "scores": found.scores}
             shown |= {"faults": found.faults, "missed": found.missed, "abandoned": found.abandoned}
             shown["rounds_without_records"] = found.without.pairs
+            shown["further_rounds_without_records"] = found.without.left_out
             shown["rounds_not_yet_recorded"] = found.ahead.pairs
         if self._model is not None:
             shown["model_of_rounds"] = self._model.rounds
@@ -144,10 +149,16 @@ class _FilesAudit:
 
 
 def _print_summary(report: dict[str, Any]) -> None:
+    from ledger.words import printable
+    from node.audit_facts import facts
+
     print(f"registry {report['registry']} on chain {report['chain_id']}, up to block {report['block']}")
     print(f"fingerprint {report['fingerprint']}")
     for name, count in report["checked"].items():
         print(f"{name:<12}{count:>24}")
+    for about, fact in facts(report):
+        print(f"{about.lower()}: {printable(fact)}")
+    _print_changes(report["changes"])
     for round_id, member, reason in report.get("faults", ()):
         print(f"FAULT round {round_id}: {member}: {reason}")
     for round_id, phase, names in report.get("missed", ()):
@@ -156,6 +167,8 @@ def _print_summary(report: dict[str, Any]) -> None:
         print(f"ABANDONED round {round_id}: {reason}")
     for first, last in report.get("rounds_without_records", ()):
         print(f"NO RECORD of round {first}" if first == last else f"NO RECORD of rounds {first} to {last}")
+    if more := report.get("further_rounds_without_records"):
+        print(f"NO RECORD of {more} further rounds")
     for first, last in report.get("rounds_not_yet_recorded", ()):
         rounds = f"round {first}" if first == last else f"rounds {first} to {last}"
         print(f"NOT YET on the ledger, and so not judged: {rounds}")
@@ -168,8 +181,21 @@ def _print_summary(report: dict[str, Any]) -> None:
     if report.get("model_of_rounds"):
         first, *last = report["model_of_rounds"]
         print(f"the model is the outcome of round {first}" + "".join(f", and still that of round {n}" for n in last))
+    for notice in report["notices"]:
+        print(f"NOTICE {notice}")
     count = len(findings)
     print("everything fits" if report["ok"] else f"{count} finding" if count == 1 else f"{count} findings")
+
+
+def _print_changes(changes: dict[str, Any]) -> None:
+    from ledger.words import printable
+    from node.audit_facts import change_in_words
+
+    shown = changes["newest"][-SHOWN_CHANGES:]
+    if older := changes["left_out"] + len(changes["newest"]) - len(shown):
+        print(f"{older} older rosters")
+    for change in shown:
+        print(printable(change_in_words(change)))
 
 
 @contextmanager

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from decimal import Decimal
 from importlib.resources import files
 from typing import Any, Final
 
 from jinja2 import Environment, StrictUndefined
 
-from ledger.types import ZERO_ADDRESS
+from ledger.words import ether, in_utc, unit_of
+from node.audit_facts import facts
 
 WIDTH: Final = 720
 HEIGHT: Final = 260
@@ -58,24 +58,12 @@ class Chart:
     up: tuple[Tick, ...]
 
 
-def ether(wei: int) -> str:
-    """Wei in ether, exactly, without trailing zeros."""
-    return exact(wei, 18)
-
-
-def exact(amount: int, decimals: int) -> str:
-    """An amount that is counted in its unit's smallest part, in whole units, without trailing zeros."""
-    whole, rest = divmod(abs(amount), 10**decimals)
-    digits = f"{rest:0{decimals}d}".rstrip("0") if rest else ""
-    return ("-" if amount < 0 else "") + str(whole) + (f".{digits}" if digits else "")
-
-
 def render(report: Mapping[str, Any], signer: str = "", signature: str = "") -> str:
     """The page for the JSON of an `AuditReport`."""
     names = [member["name"] for member in report["members"]]
     curves = report["curves"]
     scores, earned, paid = (curves[name] for name in ("score_ppm", "earned_wei", "claimed_wei"))
-    unit = "ether" if report["asset"] == ZERO_ADDRESS else f"10^18 of token {report['asset']}"
+    unit = unit_of(report["asset"])
     charts = [
         draw("Contribution: sum of scores", "parts per million of loss", names, scores, str),
         draw("Earned", unit, names, earned, _short_ether),
@@ -88,7 +76,8 @@ def render(report: Mapping[str, Any], signer: str = "", signature: str = "") -> 
         report=report,
         charts=[chart for chart in charts if chart is not None],
         unit=unit,
-        time=_time(report["block_time"]),
+        facts=facts(report),
+        time=in_utc(report["block_time"]),
         signer=signer,
         signature=signature,
         width=WIDTH,
@@ -161,10 +150,3 @@ def _steps(curve: Curve, whole: Curve) -> Curve:
 
 def _short_ether(wei: int) -> str:
     return f"{Decimal(wei) / 10**18:.4g}"
-
-
-def _time(seconds: int) -> str:
-    try:
-        return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
-    except (ValueError, OverflowError, OSError):
-        return f"{seconds} seconds after 1970"

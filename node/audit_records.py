@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NoReturn
+from typing import Final, NoReturn
 
 from eth_hash.auto import keccak
 
@@ -31,21 +31,32 @@ from node.errors import ConfigError
 from node.recorder import EVIDENCE, SUFFIX
 from node.workshop import committed_rewards
 
+MAX_SPANS: Final = 10_000
+"""An endpoint can tell of every second round of any number, for nothing."""
+
 _RANDOM_BYTES = 32
 _PART_BYTES = 1 << 20
 _NOT_HELD = "a record tells of a result that the ledger does not hold"
 
 
 class Spans:
-    """Rounds in ascending order, kept as their first and last ones where they follow each other."""
+    """Rounds in ascending order, kept as their first and last ones where they follow each other.
+
+    Attributes:
+        pairs: first and last ones.
+        left_out: rounds behind them for which there was no room.
+    """
 
     def __init__(self) -> None:
         self.pairs: list[list[int]] = []
+        self.left_out = 0
 
     def append(self, round_id: int) -> None:
         """One more round, after all others."""
         if self.pairs and self.pairs[-1][1] == round_id - 1:
             self.pairs[-1][1] = round_id
+        elif len(self.pairs) >= MAX_SPANS:
+            self.left_out += 1
         else:
             self.pairs.append([round_id, round_id])
 

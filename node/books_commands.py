@@ -15,7 +15,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from node.audit_page import exact
+from ledger.words import exact, printable
 from node.chain import client_of
 from node.commands import opened
 from node.errors import ConfigError
@@ -72,7 +72,7 @@ def _rewards_table(books: Books, me: int | None) -> Table:
     for index, balance in enumerate(books.balances):
         sums = (balance.earned_wei, balance.claimed_wei, balance.due_wei, balance.waiting_wei)
         table.add_row(
-            Text(_printable(balance.name)),
+            Text(printable(balance.name)),
             str(balance.rounds),
             str(balance.score_ppm),
             *(_rounded(wei, books.asset) for wei in sums),
@@ -86,7 +86,7 @@ def _revenue_table(books: Books, me: int | None) -> Table:
     table = _table("Revenue", ("member", f"paid\n{unit}", f"can claim\n{unit}"))
     for index, balance in enumerate(books.balances):
         sums = (_rounded(wei, books.asset) for wei in (balance.revenue_claimed_wei, balance.revenue_due_wei))
-        table.add_row(Text(_printable(balance.name)), *sums, style="bold" if index == me else None)
+        table.add_row(Text(printable(balance.name)), *sums, style="bold" if index == me else None)
     return table
 
 
@@ -149,12 +149,12 @@ def _say(line: dict[str, Any], as_json: bool) -> None:
     elif "undone_from_block" in line:
         print(f"the chain was reorganised: what was recorded from block {line['undone_from_block']} on is undone")
     else:
-        dealers = ", ".join(map(_printable, line["dealers"])) or "nobody"
+        dealers = ", ".join(map(printable, line["dealers"])) or "nobody"
         print(f"round {line['round']} {line['outcome']}: {dealers}; {line['tx']}", flush=True)
 
 
 def _print_history(entries: Sequence[Entry], names: Sequence[str], me: int | None, asset: Asset) -> None:
-    whose = "all members" if me is None else _printable(names[me])
+    whose = "all members" if me is None else printable(names[me])
     left = ("recorded", "kind", "outcome", "dealers")
     columns = ("round", *left, "signed", "score\nppm", f"earned\n{_unit(asset)}")
     table = _table(f"Rounds; score and reward of {whose}", columns, left)
@@ -162,7 +162,7 @@ def _print_history(entries: Sequence[Entry], names: Sequence[str], me: int | Non
         record, line = entry.record, _entry_json(entry, names)
         scores = record.scores if me is None or record.scores is None else record.scores[me : me + 1]
         pay_wei = sum(entry.pay_wei if me is None else entry.pay_wei[me : me + 1])
-        absent = [_printable(names[index]) for index in entry.members if names[index] not in line["dealers"]]
+        absent = [printable(names[index]) for index in entry.members if names[index] not in line["dealers"]]
         everybody = "all but " + " ".join(absent) if absent else "all"
         table.add_row(
             str(record.result.round),
@@ -214,10 +214,6 @@ def _unit(asset: Asset) -> str:
 
 def _rounded(wei: int, asset: Asset) -> str:
     return f"{wei / 10**asset.decimals:.{min(6, asset.decimals)}f}"
-
-
-def _printable(text: str) -> str:
-    return "".join(character if character.isprintable() else "?" for character in text)
 
 
 def _time(seconds: int) -> str:

@@ -201,12 +201,15 @@ def audit(
     finality: Annotated[
         str, typer.Option(help="Up to which block: instant, confirmations:k, safe, or finalized.")
     ] = "instant",
+    block: Annotated[
+        int | None, typer.Option(min=0, help="Up to this block, which has to be final, instead of the newest.")
+    ] = None,
 ) -> None:
     """Check everything the ledger shows, believing nobody; exits 3 if something does not fit."""
     from node import audit_commands
 
     files = audit_commands.Files(records, model)
-    audit_commands.audit(rpc, registry, as_json, html, sign, chain_id, from_block, finality, files)
+    audit_commands.audit(rpc, registry, as_json, html, sign, chain_id, from_block, finality, files, block)
 
 
 @app.command()

@@ -10,13 +10,15 @@ import pytest
 from eth_abi.abi import encode
 from eth_hash.auto import keccak
 
-import ledger.audit_disputes
-from ledger import artifacts
+from ledger import artifacts, replay
 from ledger.audit import AuditReport
 from ledger.errors import ChainUnavailable
+from ledger.standing import VoidRounds
 from ledger.trail import event_types
+from tests.helpers.chain import ETHER
 from tests.helpers.lying_proxy import Lie, Log, honest, on_answer, on_logs
-from tests.helpers.storm import Shown, Storm, raise_storm
+from tests.helpers.scene import deploy_scene
+from tests.helpers.storm import SPEC, Shown, Storm, raise_storm
 from tests.helpers.storm_lies import STORM_LIES
 
 FREE_TOPICS = ("Funded", "Staked", "RevenuePaid")
@@ -68,6 +70,46 @@ def test_a_true_storm_passes_and_everything_in_it_was_checked(shown: Shown) -> N
     assert [member.is_active for member in report.members] == [True, True, True, True, False, False]
     assert [member.staked_wei for member in report.members] == [0, 2500, 4700, 0, 0, 0]
     assert [member.revenue_wei for member in report.members] == [0, 7407, 0, 0, 0, 888]
+
+
+def test_a_report_tells_what_became_of_the_consortium(shown: Shown) -> None:
+    report = shown.audit(honest)
+    standing, funds = report.standing, report.funds
+    assert [(change.version, change.what, change.quorum, change.members) for change in standing.changes.newest] == [
+        (1, "founded by hospital-0, hospital-1, hospital-2, hospital-3, hospital-4", 4, 5),
+        (2, "admitted hospital-5", 5, 6),
+        (3, "hospital-2 changed its keys", 5, 6),
+        (4, "adopted another specification", 5, 6),
+        (5, "removed hospital-5", 4, 5),
+        (6, "hospital-4 left", 3, 4),
+    ]
+    assert standing.void_rounds.newest == (VoidRounds(5, 5),)
+    assert (standing.disputed_rounds.newest, standing.pauses) == ((), 1)
+    assert 0 < standing.paused_until < report.block_time
+    assert standing.successor is not None
+    # Two forfeited bonds, a ruling over 300, and two whole stakes.
+    assert [member.slashed_wei for member in report.members] == [0, 2000, 300, 5000, 5000, 0]
+    assert (funds.funded_wei, funds.slashed_wei) == (9 * ETHER, 12_300)
+    assert (funds.revenue_paid_wei, funds.revenue_claimed_wei) == (63_332, 8295)
+    assert funds.earned_wei == sum(member.earned_wei or 0 for member in report.members)
+    assert funds.claimed_wei == sum(member.claimed_wei for member in report.members)
+    assert funds.claimed_wei < funds.active_wei < funds.earned_wei
+    assert (funds.missing_wei, funds.surplus_wei) == (0, 0)
+
+
+def test_a_vault_without_funds_fits_and_is_told() -> None:
+    poor = Storm(deploy_scene(5, SPEC))
+    for scores in (None, None, (1, 2, 3, 4, 5)):
+        poor.play(scores=scores)
+    poor.accepted("vault", "stake", 1, 5000, value=5000)
+    poor.challenge(2, by=1)
+    report = Shown(poor.consortium).audit(honest)
+    assert report.ok
+    assert report.funds.missing_wei == report.funds.earned_wei == sum(poor.cumulative) > 0
+    (told,) = report.notices
+    assert "cannot be claimed until it is funded" in told
+    (disputed,) = report.standing.disputed_rounds.newest
+    assert (disputed.round, disputed.until > report.block_time) == (2, True)
 
 
 def test_a_storm_has_every_event_there_is(logs: list[Log]) -> None:
@@ -195,7 +237,30 @@ def test_every_changed_view_is_found_or_refused(shown: Shown) -> None:
             continue
 
 
-def test_more_offences_than_an_audit_keeps_are_a_finding(shown: Shown, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ledger.audit_disputes, "MAX_KEPT", 1)
-    texts = [finding.text for finding in shown.audit(honest).findings if finding.code == "dispute.state"]
-    assert "there are more than 1 offences or contested rounds" in texts
+@pytest.mark.parametrize(
+    ("contract", "name", "data", "code"),
+    [
+        ("RoundLedger", "RoundDisputed", b"", "dispute.bound"),
+        ("RewardVault", "RevenuePaid", (1).to_bytes(32, "big"), "revenue.bound"),
+    ],
+)
+def test_an_endpoint_that_tells_of_ever_more_is_left_alone(
+    shown: Shown, logs: list[Log], monkeypatch: pytest.MonkeyPatch, contract: str, name: str, data: bytes, code: str
+) -> None:
+    monkeypatch.setattr(replay, "MAX_KEPT", 50)
+    topic, kind = next((topic, kind) for topic, kind in event_types(contract).items() if kind.name == name)
+    last = max((log for log in logs if kind_of(log) == name), key=lambda log: int(log["blockNumber"], 16))
+    told = []
+
+    def more(found: list[Log]) -> list[Log]:
+        if last not in found:
+            return found
+        place = found.index(last)
+        for number in range(1, 201):
+            words = [number.to_bytes(32, "big") for _ in kind.indexed]
+            topics = ["0x" + topic.hex(), *("0x" + word.hex() for word in words)]
+            told.append(last | {"topics": topics, "data": "0x" + data.hex(), "logIndex": hex(1000 + number)})
+        return [*found[: place + 1], *told, *found[place + 1 :]]
+
+    assert code in codes(shown.audit(on_logs(more)))
+    assert told

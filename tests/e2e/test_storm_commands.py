@@ -116,6 +116,13 @@ def test_everything_fits_in_a_storm(mycelia: Mycelia) -> None:
     assert (code, out.splitlines()[-1]) == (0, "everything fits")
 
 
+def test_reports_of_one_block_are_equal_to_the_letter(mycelia: Mycelia) -> None:
+    first = mycelia("audit", "--json")[1]
+    block = str(json.loads(first)["block"])
+    assert mycelia("audit", "--json", "--block", block)[1] == first
+    assert mycelia("audit", "--json", "--block", "9999")[0] == 1
+
+
 @pytest.mark.parametrize("name", ["registry", "ledger", "vault", "disputes"])
 def test_a_false_code_at_any_address_is_a_finding_of_the_command(mycelia: Mycelia, storm: Storm, name: str) -> None:
     address = storm.state.addresses[name].lower()

@@ -18,7 +18,13 @@ NODE_SOURCES = (NODE / "audit_records.py", NODE / "audit_commands.py")
 def test_every_code_that_the_audit_writes_is_listed_and_the_other_way_round() -> None:
     text = "".join(
         file.read_text()
-        for file in [*SOURCES.glob("audit_*.py"), SOURCES / "audit.py", SOURCES / "replay.py", *NODE_SOURCES]
+        for file in [
+            *SOURCES.glob("audit_*.py"),
+            SOURCES / "audit.py",
+            SOURCES / "replay.py",
+            SOURCES / "echoes.py",
+            *NODE_SOURCES,
+        ]
     )
     kinds = "|".join(sorted({code.split(".")[0] for code in CODES}))
     assert set(re.findall(rf'"((?:{kinds})\.[a-z]+)"', text)) == set(CODES) - {"findings.more"}

@@ -10,6 +10,7 @@ import pytest
 import ledger.audit
 from ledger.attest import verify_report
 from ledger.findings import AuditReport, Notebook
+from ledger.standing import Change, Funds, Standing, newest_of
 from node import audit_commands
 from node.errors import ConfigError
 from tests.helpers.chain import address_of, key_of
@@ -62,6 +63,30 @@ def test_an_audit_that_finds_nothing_ends_well(found: Callable[..., None], capsy
     found()
     audit_commands.audit(*ANYWHERE, False)
     assert capsys.readouterr().out.splitlines()[-1] == "everything fits"
+
+
+def test_missing_funds_are_no_finding_and_are_told(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    poor = Notebook().report(1, ANYWHERE[1], 9, funds=Funds(earned_wei=5 * 10**17))
+    monkeypatch.setattr(ledger.audit, "audit", lambda *args, **kwargs: poor)
+    audit_commands.audit(*ANYWHERE, False)
+    *_, notice, verdict = capsys.readouterr().out.splitlines()
+    assert notice.startswith("NOTICE recorded rounds earned 0.5 ether, the vault has funds for 0 ether")
+    assert verdict == "everything fits"
+
+
+def test_a_terminal_shows_the_newest_changes_and_no_control_characters(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    changes = newest_of([Change(number, number, "admitted \x1b[31mwest", 3, 4) for number in range(1, 31)])
+    found = Notebook().report(1, ANYWHERE[1], 9, standing=Standing(changes=changes))
+    monkeypatch.setattr(ledger.audit, "audit", lambda *args, **kwargs: found)
+    audit_commands.audit(*ANYWHERE, False)
+    out = capsys.readouterr().out
+    assert "10 older rosters" in out
+    assert "roster 30, block 30: admitted ?[31mwest (quorum 3 of 4)" in out
+    assert "roster 10," not in out
 
 
 def test_a_signed_report_can_be_verified(

@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 
 from ledger.findings import CODES, Curves, MemberSummary, Notebook
-from node.audit_page import COLOURS, HEIGHT, WIDTH, draw, ether, render
+from ledger.standing import Funds
+from ledger.words import ether
+from node.audit_page import COLOURS, HEIGHT, WIDTH, draw, render
 
 HOSTILE = "<script>alert(1)</script>\"'&"
 
@@ -23,7 +25,7 @@ def report(
     members = tuple(MemberSummary(name, "0x" + "11" * 20, 1, 2, -3, None, 4) for name in names)
     found = notebook.report(
         5, "0x" + "22" * 20, 9, block_hash=bytes(32), block_time=1_800_000_000,
-        members=members, curves=Curves(curve, curve, curve[1:3]), funded_wei=10**18,
+        members=members, curves=Curves(curve, curve, curve[1:3]), funds=Funds(funded_wei=10**18),
     )  # fmt: skip
     return found.as_json()
 
@@ -80,6 +82,19 @@ def test_an_audit_without_findings_says_so() -> None:
     assert "Everything fits." in page
     assert "<h2>Findings</h2>" not in page
     assert "Signed by" not in page
+
+
+def test_what_must_not_be_overlooked_stands_beside_the_verdict() -> None:
+    page = render(report() | {"notices": ["recorded rounds earned 2.5 ether"]})
+    assert page.index("Everything fits.") < page.index("Recorded rounds earned 2.5 ether.") < page.index("Registry")
+
+
+def test_changes_of_the_roster_are_told_and_stay_text() -> None:
+    change = {"version": 7, "block": 40, "what": f"admitted {HOSTILE}", "quorum": 4, "members": 5}
+    page = render(report() | {"changes": {"newest": [change], "left_out": 3}})
+    assert "3 older ones" in page
+    assert "admitted &lt;script&gt;" in page
+    assert "<script" not in page
 
 
 def test_what_could_not_be_computed_is_not_shown_as_a_number() -> None:

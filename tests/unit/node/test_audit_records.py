@@ -18,7 +18,8 @@ from gossip.spec import blob_digest
 from ledger.findings import Finding, Notebook
 from ledger.rosters import KnownRoster
 from ledger.rounds_seen import CheckedRound
-from node.audit_records import ModelAudit, RecordsAudit, RecordsReport
+from node import audit_records
+from node.audit_records import ModelAudit, RecordsAudit, RecordsReport, Spans
 from node.conversions import ledger_result
 from node.errors import ConfigError, StoreError
 from node.recorder import Recorder
@@ -164,6 +165,14 @@ def test_rounds_without_a_record_are_told(world: World, tmp_path: Path) -> None:
     told = audited(tmp_path, world)[0].without.pairs
     assert all(not first <= 2 <= last for first, last in told)
     assert told[-1][1] == 4
+
+
+def test_a_ledger_of_every_second_round_takes_no_more_than_its_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(audit_records, "MAX_SPANS", 3)
+    spans = Spans()
+    for number in (0, 2, 3, 5, 6, 8, 10):
+        spans.append(number)
+    assert (spans.pairs, spans.left_out) == ([[0, 0], [2, 3], [5, 6]], 2)
 
 
 def test_a_pipe_among_the_records_is_not_waited_for(world: World, tmp_path: Path) -> None:
