@@ -36,12 +36,14 @@ class VerifiedRegistry:
         roster: the newest one.
         configs: config digest of every roster, oldest first.
         terms: what the vault pays.
+        successor: the registry at which a quorum wants to go on; None if it named none.
     """
 
     fingerprint: bytes
     roster: Roster
     configs: tuple[bytes, ...]
     terms: VaultTerms
+    successor: str | None
 
 
 def verify_registry(connection: Connection, registry: str, first_block: int = 0) -> VerifiedRegistry:
@@ -83,7 +85,8 @@ def verified(trail: Trail, registry: str) -> VerifiedRegistry:
         )
     except ValueError as error:
         raise InvalidRoster(f"the registry's roster cannot be used: {error}") from error
-    return VerifiedRegistry(replayed.fingerprint, roster, tuple(replayed.rosters), deployment.terms)
+    configs = tuple(replayed.rosters)
+    return VerifiedRegistry(replayed.fingerprint, roster, configs, deployment.terms, replayed.successor)
 
 
 def member_of(index: int, entry: Entry) -> Member:

@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 import numpy as np
+import structlog
 from coincurve import PrivateKey
 
 from gossip.committee import Committee
@@ -42,6 +43,8 @@ EVALUATION_FILE = "evaluation.json"
 LOCAL_MODEL_FILE = "local.npz"
 PRIVATE_FILE = "private.npz"
 
+log = structlog.get_logger()
+
 
 @dataclass
 class Assembled:
@@ -64,6 +67,8 @@ def assemble(folder: Path, config: Config, keys: Keys, pauses: Callable[[int, st
     client = client_of(config.ledger, Finality.parse(config.ledger.finality))
     proven = client.verified()
     roster = proven.roster
+    if proven.successor is not None:
+        log.warning("registry.succeeded", successor=proven.successor)
     plan = plan_of(client.periods())
     spec = plan[-1].spec if plan else _spec(roster)  # nothing of it may be final yet
     committee = Committee(roster.config_digest, tuple(bytes.fromhex(signer[2:]) for signer in roster.signers), spec)

@@ -193,6 +193,11 @@ def check_chain(config: Config) -> Generator[Finding, None, tuple[LedgerClient |
     else:
         todo = "compare it with what another member reads, say by telephone, and set ledger.fingerprint to it"
         yield Finding("members", WARNING, found, todo)
+    if proven.successor is not None:
+        found = f"a quorum named {proven.successor} as the registry to go on at; what is due here can be claimed here"
+        yield Finding(
+            "successor", WARNING, found, "ask the others from when on; set [ledger] to what its deployer says"
+        )
     return client, proven.roster
 
 

@@ -19,8 +19,10 @@ import trio
 
 from gossip.transport import PeerAddress
 from gossip.transport.host import Transport
+from ledger.approvals import Succession
 from ledger.client import LedgerClient
-from ledger.devchain import running
+from ledger.devchain import DEV_KEYS, running
+from ledger.membership import Membership
 from node import cli, doctor
 from node.config import load_config
 from node.doctor_network import Visitor
@@ -215,6 +217,22 @@ def test_a_first_block_after_the_deployment_is_named(home: Path, examine: Examin
     change(home, "first_block = 0", "first_block = 1000000")
     found = examine(home)["members"]
     assert (found["state"], "ledger.first_block" in found["found"]) == ("failure", True)
+
+
+def test_a_named_successor_is_told(tmp_path: Path, examine: Examine) -> None:
+    with running() as chain:
+        homes = [tmp_path / name for name in deploy_consortium(tmp_path, chain.url, 3)]
+        registry = load_config(homes[0]).ledger.registry
+        membership = Membership(chain.url, registry)
+        client = LedgerClient(chain.url, registry)
+        successor = client.addresses[1]
+        approval = Succession(client.roster().config_digest, successor)
+        keys = [load_keys(home).signer for home in homes]
+        signed = b"".join(membership.sign(key, approval) for key in keys)
+        name = membership._registry.functions.nameSuccessor(successor, 0b111, signed)
+        membership._send(DEV_KEYS[0], name, len(keys))
+        found = examine(homes[0])["successor"]
+    assert (found["state"], successor in found["found"]) == ("warning", True)
 
 
 def test_keys_that_the_registry_does_not_know_are_named(home: Path, consortium: Path, examine: Examine) -> None:

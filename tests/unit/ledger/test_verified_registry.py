@@ -182,6 +182,13 @@ def test_a_registry_that_was_made_in_another_way_is_not_believed(shown: Shown, c
         told(shown, on_answer("eth_getTransactionByHash", lambda _, found: found | SENT[case]))
 
 
+def test_a_named_successor_is_shown() -> None:
+    scene = Scene(deploy_scene(5, SPEC))
+    assert told(Shown(scene.consortium), honest).successor is None
+    scene.accepted("registry", "nameSuccessor", *scene.succession(scene.state.addresses["ledger"]))
+    assert told(Shown(scene.consortium), honest).successor == scene.state.addresses["ledger"]
+
+
 def test_the_fingerprint_stays_while_members_come_and_go() -> None:
     scene = Scene(deploy_scene(5, SPEC))
     before = told(Shown(scene.consortium), honest)
