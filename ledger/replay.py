@@ -11,10 +11,11 @@ from ledger.trail import Event, Trail
 
 Check = Callable[[Event], None]
 
-MAX_KEPT: Final = 10_000
-"""Of one kind, in an audit's memory.
+MAX_KEPT: Final = 100_000
+"""Of one kind, in an audit's memory: some 30 MB.
 
-Each costs somebody a bond, a payment, or a quorum its signatures; a hostile endpoint tells of any number for nothing.
+Each costs somebody a transaction, and most a bond, a payment, or a quorum its signatures; a hostile endpoint tells of
+any number for nothing.
 """
 
 
