@@ -367,7 +367,8 @@ class LedgerClient:
             digest, spec = decoded(["bytes32", "bytes"], bytes(log["data"]))
             if digest == wanted and keccak(spec) == wanted:
                 return bytes(spec)
-        raise ChainUnavailable("the endpoint has no event with the spec that the registry names")
+        looked = f" from block {self._first_block} on (ledger.first_block)" if self._first_block else ""
+        raise ChainUnavailable(f"the endpoint has no event with the spec that the registry names{looked}")
 
     def _named_contract(self, name: str, address: str) -> Any:
         contract = self._connection.contract(name, address)

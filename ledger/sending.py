@@ -32,8 +32,11 @@ MAX_TIP_WEI: Final = 10**9
 _OTHER_KIND_HELPS: Final = ("type", "1559", "rlp", "not supported", "unsupported")
 """What endpoints say that take no transactions with a tip: most name the type, older ones the RLP."""
 
-_OTHER_PRICE_HELPS: Final = ("underpriced", "gas price", "tip cap", "priority fee")
+_OTHER_PRICE_HELPS: Final = ("underpriced", "gas price", "tip cap", "priority fee", "minimum")
 """What they say that want a larger tip than the base fee would suggest."""
+
+_LESS_HELPS: Final = ("insufficient", "upfront cost", "afford")
+"""What they say of an account that has not twice the base fee, and may have what the gas costs."""
 
 Fees = Mapping[str, int]
 
@@ -115,6 +118,10 @@ class Sender:
             return self._offered(draft, nonce, self._plain_fees())
         except TransactionFailed as error:
             raise refusal from error
+        except GasTooExpensive as error:
+            if _helps_to_offer_otherwise(refusal):
+                raise
+            raise refusal from error  # which is not about what was offered
 
     def _offered(self, draft: Mapping[str, Any], nonce: int, fees: Fees) -> _Sent:
         raw = self._signed(draft, nonce, fees)
@@ -216,7 +223,7 @@ def _tip_wei(base: int) -> int:
 
 def _helps_to_offer_otherwise(refusal: TransactionFailed) -> bool:
     said = str(refusal).lower()
-    return any(word in said for word in (*_OTHER_KIND_HELPS, *_OTHER_PRICE_HELPS))
+    return any(word in said for word in (*_OTHER_KIND_HELPS, *_OTHER_PRICE_HELPS, *_LESS_HELPS))
 
 
 def _hex(tx: bytes) -> str:

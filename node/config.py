@@ -32,6 +32,7 @@ CONFIG_FILE = "mycelia.toml"
 ROWS_FILE = "rows.csv"
 """Where a built-in task looks for the member's rows."""
 _PREFIX = "MYCELIA"
+_FIRST_BLOCK = "ledger.first_block"
 MAX_GWEI = 10**6
 """A thousandth of a coin for each unit of gas: more would be wei in the place of gwei."""
 
@@ -138,9 +139,11 @@ def load_config(
     """
     path = folder / CONFIG_FILE
     problems: list[str] = []
-    given = _from_file(path, problems)
-    given |= _from_environment(os.environ if environ is None else environ)
+    written = _from_file(path, problems)
+    given = written | _from_environment(os.environ if environ is None else environ)
     given |= {key: _Given(f"--{key.partition('.')[2]}", value) for key, value in (flags or {}).items()}
+    if _is_elsewhere(written, given) and given.get(_FIRST_BLOCK) is written.get(_FIRST_BLOCK):
+        given.pop(_FIRST_BLOCK, None)
     parts = {section: _checked(path, section, kind, given, problems) for section, kind in _SECTIONS.items()}
     problems += [f"{item.source}: {key}: unknown key" for key, item in given.items() if key not in _known()]
     if problems:
@@ -233,6 +236,14 @@ def _from_file(path: Path, problems: list[str]) -> dict[str, _Given]:
         else:
             given |= {f"{section}.{key}": _Given(str(path), value, typed=True) for key, value in table.items()}
     return given
+
+
+def _is_elsewhere(written: Mapping[str, _Given], given: Mapping[str, _Given]) -> bool:
+    """Whether another registry is meant than the one in the file, whose deployment has another first block."""
+    own, meant = (
+        str(part["ledger.registry"].value).lower() if "ledger.registry" in part else "" for part in (written, given)
+    )
+    return own not in ("", meant)
 
 
 def _from_environment(environ: Mapping[str, str]) -> dict[str, _Given]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from ledger.errors import BalanceTooLow, DeploymentUnfinished, LedgerError, NoContract
 from ledger.types import MAX_GAS_PRICE_WEI
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from ledger.asset import Asset
     from ledger.deploy import Founding
     from ledger.types import DisputeTerms, Member, VaultTerms
+
+REORGANISED_BLOCKS: Final = 64
+"""By so many a reorganisation may still move the deployment, which nobody must miss."""
 
 _UINT64, _UINT128 = 2**64, 2**128
 
@@ -161,7 +164,8 @@ def _look_at(rpc: str, founding: Founding) -> tuple[Asset, str]:
 
 def _tell_members(founding: Founding) -> None:
     print("every member writes into mycelia.toml, under [ledger]:", file=sys.stderr)
-    print(f'fingerprint = "0x{founding.fingerprint.hex()}"\nfirst_block = {founding.block}', file=sys.stderr)
+    first_block = max(0, founding.block - REORGANISED_BLOCKS)
+    print(f'fingerprint = "0x{founding.fingerprint.hex()}"\nfirst_block = {first_block}', file=sys.stderr)
 
 
 def _tell_how_to_fund(asset: Asset, vault: str, amount: int) -> None:

@@ -327,7 +327,30 @@ def test_what_is_offered_again_never_costs_more_than_allowed(
 def test_a_refusal_that_another_kind_of_transaction_would_meet_too_ends_it(
     proxy: LyingProxy, key: PrivateKey, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    offers = offers_of(monkeypatch, "insufficient funds for gas * price + value")
-    with pytest.raises(TransactionFailed, match="insufficient funds"):
+    offers = offers_of(monkeypatch, "the account is frozen")
+    with pytest.raises(TransactionFailed, match="frozen"):
         send(Connection(proxy.url), key)
     assert len(offers) == 1
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["Insufficient funds for gas * price + value", "Upfront cost exceeds account balance", "cannot afford txn gas"],
+)
+def test_an_account_that_has_what_gas_costs_need_not_have_twice_as_much(
+    proxy: LyingProxy, key: PrivateKey, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    offers_of(monkeypatch, words)
+    assert sent_type(proxy, send(Connection(proxy.url), key)) == 0
+
+
+@pytest.mark.parametrize("base", [None, 0])
+def test_a_refusal_is_told_where_the_suggested_price_is_not_allowed(
+    proxy: LyingProxy, key: PrivateKey, base: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a chain without fees every refusal would be called too dear, also that of a nonce that is taken."""
+    offers_of(monkeypatch, "nonce too low")
+    connection = Connection(proxy.url, max_gas_price_wei=0)
+    expected = GasTooExpensive if base is None else TransactionFailed
+    with told(proxy, with_base_fee(base)), pytest.raises(expected):
+        send(connection, key)

@@ -181,3 +181,17 @@ def test_registry_is_not_guessed_into_a_file_of_another_form(tmp_path: Path) -> 
         set_registry(tmp_path, RPC, REGISTRY)
     assert path.read_text() == text
     assert load_config(tmp_path, {}).ledger == LedgerConfig()
+
+
+def test_the_first_block_of_one_registry_is_not_that_of_another(tmp_path: Path) -> None:
+    ledger = f'[ledger]\nregistry = "{REGISTRY}"\nfirst_block = 7\n'
+    save(tmp_path, NODE + ledger)
+    assert load_config(tmp_path, {}).ledger.first_block == 7
+    assert load_config(tmp_path, {}, {"ledger.registry": REGISTRY.upper().replace("X", "x")}).ledger.first_block == 7
+    other = "0x" + "22" * 20
+    assert load_config(tmp_path, {}, {"ledger.registry": other}).ledger.first_block == 0
+    assert load_config(tmp_path, {"MYCELIA_LEDGER_REGISTRY": other}).ledger.first_block == 0
+    both = {"ledger.registry": other, "ledger.first_block": 9}
+    assert load_config(tmp_path, {}, both).ledger.first_block == 9
+    save(tmp_path, NODE + "[ledger]\nfirst_block = 7\n")
+    assert load_config(tmp_path, {}, {"ledger.registry": other}).ledger.first_block == 7

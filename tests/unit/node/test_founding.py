@@ -13,7 +13,7 @@ from ledger.asset import Asset
 from ledger.audit import audit
 from ledger.client import LedgerClient
 from ledger.connection import Connection, account_of
-from ledger.deploy import send_wei
+from ledger.deploy import Founding, send_wei
 from ledger.devchain import DEV_KEYS, running
 from ledger.errors import DeploymentUnfinished, MalformedAddress, TransactionFailed
 from ledger.types import DisputeTerms
@@ -241,3 +241,9 @@ def fail_from(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
         send(connection, raw)
 
     monkeypatch.setattr(Connection, "broadcast", broadcast)
+
+
+def test_a_reorganisation_may_move_the_deployment_a_little(capsys: pytest.CaptureFixture[str]) -> None:
+    for block, first in ((100, 36), (5, 0)):
+        founding._tell_members(Founding("0x", bytes(32), block))
+        assert capsys.readouterr().err.endswith(f"first_block = {first}\n")
