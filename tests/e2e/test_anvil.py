@@ -68,10 +68,21 @@ def test_a_refusal_has_the_name_that_it_has_on_the_development_chain(chain: Anvi
     assert (caught.value.name, caught.value.values) == ("InvalidSignature", {"index": 1})
 
 
-def test_a_transaction_that_fails_only_when_it_is_included_is_named_as_well(chain: Anvil) -> None:
+def test_a_transaction_that_fails_only_when_it_is_included_is_named_as_well(
+    chain: Anvil, monkeypatch: pytest.MonkeyPatch
+) -> None:
     recorded = begin(chain.url, KEYS)
     result = recorded.next(HISTORY[0])
     chain.request("evm_setAutomine", False)
+    # What is pending counts in a trial: one that came after the other was sent would already be refused.
+    both_tried, tried = threading.Barrier(2, timeout=60), Connection.simulate
+
+    def simulate(connection: Connection, draft: Any, block: int | str = "pending") -> None:
+        tried(connection, draft, block)
+        if block == "pending":
+            both_tried.wait()
+
+    monkeypatch.setattr(Connection, "simulate", simulate)
     with ThreadPoolExecutor(2) as pool:
         faster = pool.submit(recorded.client.submit, KEYS[1], result, None, QUORUM, recorded.signatures(result))
         slower = pool.submit(recorded.client.submit, KEYS[2], result, None, QUORUM, recorded.signatures(result))
