@@ -48,6 +48,7 @@ from ledger.pages import Pages
 from ledger.sending import Sender
 from ledger.stack import guard_stack
 from ledger.types import MAX_GAS_PRICE_WEI, checked_address
+from ledger.words import one_line
 
 guard_stack()
 
@@ -57,9 +58,6 @@ Key = bytes | str
 REQUEST_SECONDS: Final = 10.0
 MAX_ANSWER_BYTES: Final = 8 << 20
 """Python's objects take some twenty times the room of the shortest JSON, so this bounds what a liar can fill."""
-
-MAX_FOREIGN_TEXT: Final = 200
-"""Characters of an endpoint's own words in an error of ours."""
 
 _HEADERS: Final = {"Content-Type": "application/json", "Accept-Encoding": "identity"}
 
@@ -85,7 +83,7 @@ def translated() -> Iterator[None]:
     except Web3RPCError as error:
         if (data := _revert_data(error)) is not None:
             raise reverted(data) from error
-        raise TransactionFailed(f"the endpoint refused: {printable(_rpc_message(error))}") from error
+        raise TransactionFailed(f"the endpoint refused: {one_line(_rpc_message(error))}") from error
     except BlockNotFound as error:
         raise TransactionFailed("the chain has no such block, or no longer knows its state") from error
     except (requests.exceptions.Timeout, TimeoutError, UrllibTimeout) as error:
@@ -107,13 +105,7 @@ def translated() -> Iterator[None]:
         raise ChainUnavailable(f"the endpoint does not answer as a chain does: {type(error).__name__}") from error
     except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError, OSError) as error:
         # web3 takes every answer for a well-formed one.
-        raise ChainUnavailable(f"the endpoint's answer cannot be read: {printable(str(error))}") from error
-
-
-def printable(text: str) -> str:
-    """A stranger's words on one line of a terminal: bounded, and without control characters."""
-    line = "".join(character if character.isprintable() else " " for character in text[:MAX_FOREIGN_TEXT])
-    return line + "..." if len(text) > MAX_FOREIGN_TEXT else line
+        raise ChainUnavailable(f"the endpoint's answer cannot be read: {one_line(str(error))}") from error
 
 
 def reverted(data: object) -> Reverted:
@@ -351,7 +343,7 @@ class Connection:
             refusal = answer.get("error")
             if refusal is None:
                 return answer["result"]
-        raise TransactionFailed(f"the endpoint refused {method}: {printable(str(refusal))}")
+        raise TransactionFailed(f"the endpoint refused {method}: {one_line(str(refusal))}")
 
     def balance_wei(self, address: str) -> int:
         """Wei at `address` at the newest block."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from decimal import Decimal
 from typing import TYPE_CHECKING
+
+from ledger.words import ether, exact
 
 if TYPE_CHECKING:
     from ledger.deploy import Founding
@@ -107,7 +108,7 @@ class GasTooExpensive(LedgerError):
 
     def __init__(self, asked_wei: int, allowed_wei: int) -> None:
         super().__init__(
-            f"the endpoint asks {_gwei(asked_wei)} gwei for a unit of gas, and at most {_gwei(allowed_wei)} are "
+            f"the endpoint asks {exact(asked_wei, 9)} gwei for a unit of gas, and at most {exact(allowed_wei, 9)} are "
             "allowed: name another endpoint, wait, or raise ledger.max_gas_price_gwei in mycelia.toml"
         )
         self.asked_wei = asked_wei
@@ -126,9 +127,9 @@ class BalanceTooLow(LedgerError):
     def __init__(self, deployer: str, found_wei: int, vault_wei: int, signers_wei: int, gas_wei: int) -> None:
         needed = vault_wei + signers_wei + gas_wei
         super().__init__(
-            f"the deployer {deployer} has {_ether(found_wei)} ether, and needs {_ether(needed)}: "
-            f"{_ether(vault_wei)} for the vault, {_ether(signers_wei)} for the signers' gas, "
-            f"and up to {_ether(gas_wei)} for its own"
+            f"the deployer {deployer} has {ether(found_wei)} ether, and needs {ether(needed)}: "
+            f"{ether(vault_wei)} for the vault, {ether(signers_wei)} for the signers' gas, "
+            f"and up to {ether(gas_wei)} for its own"
         )
         self.deployer = deployer
         self.found_wei = found_wei
@@ -228,11 +229,3 @@ class BooksMismatch(LedgerError):
     def __init__(self, round_id: int) -> None:
         super().__init__(f"the rewards of round {round_id} do not follow from the scores: run mycelia audit")
         self.round_id = round_id
-
-
-def _ether(wei: int) -> str:
-    return f"{Decimal(wei).scaleb(-18).normalize():f}"
-
-
-def _gwei(wei: int) -> str:
-    return f"{Decimal(wei) / 10**9:.9g}"

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final, Generic, TypeVar
 
-from ledger.words import ether, in_utc, unit_of
+from ledger.types import ZERO_ADDRESS
+from ledger.words import ether, in_utc
 
 MAX_LISTED: Final = 256
 """Of one kind, in a report: the newest ones, and a count of the others."""
@@ -121,6 +122,11 @@ class Standing:
     pauses: int = 0
     paused_until: int = 0
     successor: str | None = None
+
+
+def unit_of(asset: str) -> str:
+    """What `ether` of this asset are called; an auditor believes no token that names its decimals."""
+    return "ether" if asset == ZERO_ADDRESS else f"10^18 of token {asset}"
 
 
 def notices(standing: Standing, funds: Funds, asset: str, block_time: int) -> tuple[str, ...]:

@@ -1,10 +1,12 @@
-"""Amounts and times as people read them."""
+"""Amounts, times, and what strangers wrote, as people read them."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import Final
 
-from ledger.types import ZERO_ADDRESS
+MAX_FOREIGN_TEXT: Final = 200
+"""Characters of somebody else's words that an error repeats."""
 
 
 def exact(amount: int, decimals: int) -> str:
@@ -19,11 +21,6 @@ def ether(wei: int) -> str:
     return exact(wei, 18)
 
 
-def unit_of(asset: str) -> str:
-    """What `ether` of this asset are called; an auditor believes no token that names its decimals."""
-    return "ether" if asset == ZERO_ADDRESS else f"10^18 of token {asset}"
-
-
 def in_utc(seconds: int) -> str:
     """A time since 1970 as a date."""
     try:
@@ -35,3 +32,9 @@ def in_utc(seconds: int) -> str:
 def printable(text: str) -> str:
     """What others wrote, without what could move a terminal's cursor."""
     return "".join(character if character.isprintable() else "?" for character in text)
+
+
+def one_line(text: str) -> str:
+    """A stranger's words for an error: bounded, on one line, without control characters."""
+    line = "".join(character if character.isprintable() else " " for character in text[:MAX_FOREIGN_TEXT])
+    return line + "..." if len(text) > MAX_FOREIGN_TEXT else line

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ledger.words import ether, in_utc, unit_of
+from ledger.standing import unit_of
+from ledger.words import ether, in_utc
 
 
 def facts(report: Mapping[str, Any]) -> list[tuple[str, str]]:

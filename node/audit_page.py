@@ -10,7 +10,8 @@ from typing import Any, Final
 
 from jinja2 import Environment, StrictUndefined
 
-from ledger.words import ether, in_utc, unit_of
+from ledger.standing import unit_of
+from ledger.words import ether, in_utc
 from node.audit_facts import facts
 
 WIDTH: Final = 720

@@ -11,6 +11,7 @@ from typing import Final
 
 import msgspec
 
+from ledger.words import one_line
 from node.errors import ConfigError
 
 ADMIT, REMOVE = "admit", "remove"
@@ -64,8 +65,6 @@ def read_request(path: Path) -> Request:
     Raises:
         ConfigError: it cannot be read, or is no request.
     """
-    from ledger.connection import printable
-
     data = read_bytes(path, MAX_REQUEST_BYTES + 1)
     try:
         request = msgspec.json.decode(data[:MAX_REQUEST_BYTES], type=Request)
@@ -76,7 +75,7 @@ def read_request(path: Path) -> Request:
         flaw = f"it is larger than {MAX_REQUEST_BYTES} bytes"
     if flaw:
         raise ConfigError(
-            f"{path} is no request as `mycelia join` or `remove` writes it: {printable(flaw)}; ask for a new copy"
+            f"{path} is no request as `mycelia join` or `remove` writes it: {one_line(flaw)}; ask for a new copy"
         )
     return request
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from ledger.errors import BalanceTooLow, DeploymentUnfinished, LedgerError, NoContract
 from ledger.types import MAX_GAS_PRICE_WEI
+from ledger.words import exact
 from node.commands import read_hex_key
 from node.config import load_config
 from node.errors import ConfigError
@@ -170,7 +171,7 @@ def _tell_members(founding: Founding) -> None:
 
 def _tell_how_to_fund(asset: Asset, vault: str, amount: int) -> None:
     """Deploying cannot: whoever holds the token has to allow the vault to take it."""
-    whole = f" ({Decimal(amount).scaleb(-asset.decimals).normalize():f} tokens)" if asset.decimals else ""
+    whole = f" ({exact(amount, asset.decimals)} tokens)" if asset.decimals else ""
     print(f"the vault is empty; whoever holds the token funds all rounds with {amount}{whole}:", file=sys.stderr)
     print(f"{asset.token}: approve({vault}, {amount})\n{vault}: fund({amount})", file=sys.stderr)
 
